@@ -1,0 +1,127 @@
+"""Builds `catalog.duckdb`: a view for each table, then the views and macros of `queries/`; no data of its own.
+
+The SQL of `queries/macros` and `queries/views` is read as data and run in the order of the files' numbers.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+
+from catalog import paths
+from catalog.schemas import TABLES, Table, sql_type
+
+# Shells from 1.2 on read it; duckdb 2's own default shuts out every shell before it.
+STORAGE_VERSION = "v1.2.0"
+
+_SQL_FOLDER = Path(__file__).parent.parent / "queries"
+
+
+def quoted(text: str) -> str:
+    """Return `text` as an SQL string literal.
+
+    >>> quoted("it's")
+    "'it''s'"
+    """
+    return "'" + text.replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """Return `name` as an SQL identifier.
+
+    >>> identifier('a"b')
+    '"a""b"'
+    """
+    return '"' + name.replace('"', '""') + '"'
+
+
+def build_database(path: Path, catalog: Path, versions: Mapping[str, tuple[str, str]]) -> None:
+    """Write a database file over version folders, given `{model: (name, folder relative to the catalog)}`."""
+    with duckdb.connect(":memory:") as connection:
+        connection.execute(f"attach {quoted(str(path))} as catalog (storage_version {quoted(STORAGE_VERSION)})")
+        connection.execute("use catalog")
+        connection.execute(_catalog_root(catalog))
+        connection.execute(_model_in_view({model: name for model, (name, _) in versions.items()}))
+        for table in TABLES:
+            folders = [folder for _, folder in versions.values() if (catalog / folder / table.file_name).exists()]
+            connection.execute(_table_view(table, catalog, folders))
+        for definition in definitions():
+            connection.execute(definition.read_text())
+        connection.execute("use memory; detach catalog")
+
+
+def definitions() -> list[Path]:
+    """Return the SQL files of the product, in the order of their numbers."""
+    return sorted(
+        (*_SQL_FOLDER.glob("macros/*.sql"), *_SQL_FOLDER.glob("views/*.sql")), key=lambda path: path.name
+    )
+
+
+def open_sql() -> str:
+    """Return the script that opens a catalog wherever its folder was moved."""
+    return f"""\
+-- duckdb -readonly -init <catalog>/{paths.OPEN_SQL} <catalog>/{paths.DATABASE}
+-- Points the views at the Parquet files beside the database that was opened, wherever the folder is now.
+set variable catalog_root = (
+    select regexp_replace(path, '(/{paths.GENERATIONS}/[^/]+)?/[^/]+$', '')
+    from duckdb_databases()
+    where database_name = current_database()
+);
+"""
+
+
+def _catalog_root(catalog: Path) -> str:
+    return f"""
+        create macro catalog_root() as coalesce(getvariable('catalog_root'), {quoted(str(catalog))});
+        comment on macro catalog_root is
+            'the folder that the views read: the variable catalog_root, else where the catalog was built';
+    """
+
+
+def _model_in_view(names: Mapping[str, str]) -> str:
+    """Return the macro that narrows every view to `SET VARIABLE model`, which may name several models at once."""
+    members: dict[str, list[str]] = {}
+    for model, name in names.items():
+        if model != name:
+            members.setdefault(name, []).append(model)
+    branches = "".join(
+        f" when {quoted(name)} then [{', '.join(map(quoted, models))}]" for name, models in members.items()
+    )
+    several = f"case getvariable('model'){branches} else [] end" if branches else "[]"
+    return f"""
+        create macro model_in_view(model_key) as
+            getvariable('model') is null
+            or model_key = getvariable('model')
+            or list_contains({several}, model_key);
+        comment on macro model_in_view is
+            'whether SET VARIABLE model = ''…'' (a model or a name) leaves this model in view; unset, all are';
+    """
+
+
+def _table_view(table: Table, catalog: Path, folders: list[str]) -> str:
+    """Return the view of one table over the versions that have it: no rows where none has."""
+    name = identifier(table.name)
+    files = [f"{folder}/{table.file_name}" for folder in folders]
+    # A catalog written by an older version lacks newer columns: they are NULL, not an error.
+    present = {column for file in files for column in pq.read_schema(catalog / file).names}
+    columns = ",\n    ".join(
+        identifier(c.name) if c.name in present else f"null::{sql_type(c.type)} as {identifier(c.name)}"
+        for c in table.columns
+    )
+    source = "where false"
+    if files:
+        listed = ",\n        ".join(f"catalog_root() || {quoted('/' + file)}" for file in files)
+        # `models` says what there is to narrow to, so it alone isn't narrowed.
+        where = "" if table.name == "models" else "\nwhere model_in_view(model)"
+        source = f"from read_parquet([\n        {listed}\n    ], union_by_name = true){where}"
+    comments = "\n".join(
+        f"comment on column {name}.{identifier(c.name)} is {quoted(c.comment)};" for c in table.columns
+    )
+    return f"""
+        create view {name} as select
+    {columns}
+{source};
+        comment on view {name} is {quoted(table.comment)};
+        {comments}
+    """

@@ -1,0 +1,44 @@
+"""Names of the files and folders of a catalog, each a constant, and the safe folder name of a model.
+
+    <catalog>/
+      catalog.duckdb -> generations/<n>/catalog.duckdb     what users open
+      open.sql                                             opens it from wherever the folder was moved
+      generations/<n>/catalog.duckdb, state.json           views and macros; the versions they read
+      models/<slug>/<version>/*.parquet, manifest.json     the data: immutable once it is here
+      .staging/, .lock                                     what is being written; who may swap
+"""
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+DATABASE = "catalog.duckdb"
+OPEN_SQL = "open.sql"
+GENERATIONS = "generations"
+STATE = "state.json"
+MODELS = "models"
+MANIFEST = "manifest.json"
+STAGING = ".staging"
+LOCK = ".lock"
+
+DEFAULT_CATALOG = "token-catalog"
+CATALOG_VARIABLE = "TOKEN_CATALOG"
+
+
+def default_catalog() -> Path:
+    """Where the catalog is when nobody says: `$TOKEN_CATALOG`, else `./token-catalog`."""
+    return Path(os.environ.get(CATALOG_VARIABLE) or DEFAULT_CATALOG)
+
+
+def slug(model: str) -> str:
+    """Return a folder name for a model: readable, safe on any file system, different for different models.
+
+    >>> slug("Qwen3-4B-Instruct-2507")
+    'qwen3-4b-instruct-2507-d42b7d3e'
+    >>> slug("a'; drop table models;--")
+    'a-drop-table-models-10f6c64b'
+    """
+    readable = re.sub(r"[^a-z0-9.]+", "-", model.lower()).strip("-.")[:60]
+    digest = hashlib.sha256(model.encode()).hexdigest()[:8]
+    return f"{readable}-{digest}" if readable else digest

@@ -1,0 +1,161 @@
+"""Every table of the catalog: its grain, its columns, their types, units and meaning.
+
+Parquet files are written with these schemas, and the comments are what `from help` shows in the shell.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its Arrow type, and what a value means."""
+
+    name: str
+    type: pa.DataType
+    comment: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: one Parquet file for each version of a model, one view in the database."""
+
+    name: str
+    comment: str
+    columns: tuple[Column, ...]
+
+    @property
+    def file_name(self) -> str:
+        """The table's file in a version folder."""
+        return f"{self.name}.parquet"
+
+    @property
+    def arrow_schema(self) -> pa.Schema:
+        """The schema of the Parquet file."""
+        return pa.schema([(column.name, column.type) for column in self.columns])
+
+
+_SQL_TYPES = {
+    pa.string(): "VARCHAR",
+    pa.binary(): "BLOB",
+    pa.bool_(): "BOOLEAN",
+    pa.int32(): "INTEGER",
+    pa.int64(): "BIGINT",
+    pa.float32(): "FLOAT",
+    pa.float64(): "DOUBLE",
+    pa.timestamp("us"): "TIMESTAMP",
+}
+
+
+def sql_type(type_: pa.DataType) -> str:
+    """Return DuckDB's name of an Arrow type.
+
+    >>> sql_type(pa.list_(pa.float32()))
+    'FLOAT[]'
+    """
+    if pa.types.is_list(type_):
+        return f"{_SQL_TYPES[type_.value_type]}[]"
+    return _SQL_TYPES[type_]
+
+
+MODEL = Column("model", pa.string(), "the catalogued matrix: NAME, or NAME/input and NAME/output where untied")
+TOKEN_ID = Column("token_id", pa.int32(), "row of W, from 0; (model, token_id) joins everything")
+
+MODELS = Table(
+    "models",
+    "One row per catalogued matrix: where it came from and how it was ingested.",
+    (
+        MODEL,
+        Column("name", pa.string(), "the model's name; an untied model's two matrices share it"),
+        Column("source", pa.string(), "Hugging Face id, or absolute path, that was ingested"),
+        Column("revision", pa.string(), "commit of a Hugging Face source, else NULL"),
+        Column("tensor", pa.string(), "name of the tensor in its safetensors file"),
+        Column("matrix", pa.string(), "tied, input (embedding) or output (unembedding); NULL for a bare W"),
+        Column("dtype", pa.string(), "storage type of W: bf16, fp16 or fp32"),
+        Column("n_tokens", pa.int32(), "rows of W"),
+        Column("n_dims", pa.int32(), "columns of W"),
+        Column("n_vocab", pa.int32(), "entries of the tokenizer (0 without one)"),
+        Column("n_nonfinite", pa.int32(), "rows with a NaN or an infinity: their features are NULL"),
+        Column("tensor_sha256", pa.string(), "SHA-256 of the tensor's stored bytes (row-major, little-endian)"),
+        Column("north_pc", pa.int32(), "principal component that points to latitude +90° (negative: flipped)"),
+        Column("meridian_pc", pa.int32(), "principal component at latitude 0°, longitude 0° (negative: flipped)"),
+        Column("equinox_pc", pa.int32(), "principal component at latitude 0°, longitude +90° (negative: flipped)"),
+        Column("recipe", pa.string(), "the recipe in force, as JSON"),
+        Column("device", pa.string(), "where the fp64 arithmetic ran"),
+        Column("torch_version", pa.string(), "version of torch that computed the features"),
+        Column("catalog_version", pa.string(), "version of token-catalog that wrote this"),
+        Column("ingested_at", pa.timestamp("us"), "when the ingest ended, UTC"),
+    ),
+)
+
+TOKENS = Table(
+    "tokens",
+    "One row per row of W: what the tokenizer says of it.",
+    (
+        MODEL,
+        TOKEN_ID,
+        Column("piece", pa.string(), "the entry as the tokenizer spells it (Ġ or ▁ for a space, ## for a suffix)"),
+        Column("bytes", pa.binary(), "the bytes the token stands for"),
+        Column("text", pa.string(), "the bytes as UTF-8; NULL where they aren't UTF-8 by themselves"),
+        Column(
+            "kind",
+            pa.string(),
+            "normal, byte (one byte, UTF-8 by itself), fragment (part of some UTF-8), impossible (of none), "
+            "special, added, unused (a reserved name), missing (no tokenizer entry)",
+        ),
+        Column("is_special", pa.bool_(), "whether the tokenizer calls it a special token"),
+        Column("n_bytes", pa.int32(), "length of bytes"),
+        Column("n_chars", pa.int32(), "length of text, in code points; NULL where text is"),
+        Column("starts_with_space", pa.bool_(), "whether the bytes begin with a space (WordPiece keeps none)"),
+        Column(
+            "roundtrips",
+            pa.bool_(),
+            "whether encode(decode([token_id])) = [token_id], no special tokens added; NULL where missing",
+        ),
+    ),
+)
+
+FEATURES = Table(
+    "features",
+    "One row per row of W: length, place on the sky, duplicates. NULL where the row isn't finite.",
+    (
+        MODEL,
+        TOKEN_ID,
+        Column("norm", pa.float64(), "L2 norm of the row as stored, in fp64"),
+        Column("norm_bf16", pa.float32(), "the bf16 nearest to the exact L2 norm of the row rounded to bf16"),
+        Column("x", pa.float64(), "row · meridian axis (uncentred)"),
+        Column("y", pa.float64(), "row · equinox axis (uncentred)"),
+        Column("z", pa.float64(), "row · north axis (uncentred)"),
+        Column("radius", pa.float64(), "√(x² + y² + z²)"),
+        Column("lat", pa.float64(), "latitude in degrees, asin(z / radius); NULL at radius 0"),
+        Column("lon", pa.float64(), "longitude in degrees, atan2(y, x); NULL at radius 0"),
+        Column("pcs", pa.list_(pa.float64()), "uncentred projections on PC1..PC8"),
+        Column("duplicate_of", pa.int32(), "lowest token_id with an equal row (its own where alone)"),
+        Column("duplicate_count", pa.int32(), "rows equal to this one, itself included"),
+    ),
+)
+
+PRINCIPAL_COMPONENTS = Table(
+    "principal_components",
+    "One row per principal component of W's finite rows (covariance 1/N, centred).",
+    (
+        MODEL,
+        Column("pc", pa.int32(), "from 1, by descending eigenvalue"),
+        Column("eigenvalue", pa.float64(), "variance along the component"),
+        Column("variance_share", pa.float64(), "eigenvalue / the sum of all eigenvalues"),
+        Column("vector", pa.list_(pa.float64()), "unit vector, sign fixed by the contract's rule or the recipe"),
+    ),
+)
+
+VECTORS = Table(
+    "vectors",
+    "One row per row of W: the stored values, exactly.",
+    (
+        MODEL,
+        TOKEN_ID,
+        Column("vector", pa.list_(pa.float32()), "the row as stored (bf16, fp16 and fp32 all fit FLOAT)"),
+    ),
+)
+
+TABLES = (MODELS, TOKENS, FEATURES, PRINCIPAL_COMPONENTS, VECTORS)

@@ -1,0 +1,26 @@
+"""Where the arithmetic runs: names of devices, and which has fp64."""
+
+import torch
+
+from catalog.errors import CatalogError
+
+DEVICES = ("auto", "cuda", "mps", "cpu")
+
+
+def fp64_device(name: str) -> torch.device:
+    """Return the device that computes what is certified: the one asked for, or the CPU where that has no fp64 (MPS).
+
+    `auto` is CUDA where there is one. CatalogError where the one asked for isn't there.
+    """
+    there = {"auto": True, "cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name not in there:
+        raise CatalogError(f"--device {name}: unknown; one of {', '.join(DEVICES)}")
+    if not there[name]:
+        raise CatalogError(f"--device {name}: this machine has none that torch {torch.__version__} can use; try --device auto")
+    on_cuda = name == "cuda" or (name == "auto" and there["cuda"])
+    return torch.device("cuda" if on_cuda else "cpu")
+
+
+def described(device: torch.device) -> str:
+    """Return a device for `models.device`."""
+    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type

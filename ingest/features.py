@@ -1,0 +1,191 @@
+"""W -> the columns of `features` and `principal_components`: three passes over the rows, a chunk at a time.
+
+1. `scan`: norms, duplicates, the mean and the tensor's hash;
+2. `principal_components`: the covariance about that mean, and its eigenvectors;
+3. `project`: every row's place on the sky.
+Rows with a NaN or an infinity take part in the first only, where they are found.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from catalog.errors import CatalogError
+from ingest import geometry, linkage
+from ingest.geometry import Components, Floats
+from ingest.recipes import COORDINATES, Sky
+from ingest.rounding import norm_bf16
+from ingest.weights import Matrix
+
+# A chunk in fp64: large enough for BLAS, small beside n_dims² and the cache of files.
+CHUNK_BYTES = 64 << 20
+
+Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What one pass over a matrix finds; arrays have a value per row of W, finite or not."""
+
+    finite: npt.NDArray[np.bool_]
+    norm: Floats
+    norm_bf16: npt.NDArray[np.float32]
+    digests: list[bytes]
+    mean: Tensor
+    sha256: str
+
+    @property
+    def n_zero(self) -> int:
+        """How many rows are zero."""
+        return int((self.finite & (self.norm == 0)).sum())
+
+
+class Rows:
+    """A matrix's rows as fp64 chunks on a device. What fits in a GPU's memory travels there once."""
+
+    def __init__(self, matrix: Matrix, device: torch.device, progress: Progress) -> None:
+        """Wrap a matrix."""
+        self.matrix = matrix
+        self.device = device
+        self.n_rows = max(1, CHUNK_BYTES // (8 * matrix.n_dims))
+        self._progress = progress
+        self._resident: dict[int, Tensor] = {}
+
+    def stored(self, stage: str) -> Iterator[tuple[int, Tensor]]:
+        """Give (first row, rows as stored, on the CPU)."""
+        n_chunks = -(-self.matrix.n_tokens // self.n_rows)
+        yield from self._progress(self.matrix.chunks(self.n_rows), stage, n_chunks)
+
+    def on_device(self, stage: str) -> Iterator[tuple[int, Tensor]]:
+        """Give (first row, rows as stored, on the device)."""
+        if self.device.type == "cpu":
+            yield from self.stored(stage)
+        elif self._resident:
+            yield from self._resident.items()
+        else:
+            item_bytes = 4 if self.matrix.dtype == "fp32" else 2
+            fits = self.matrix.n_tokens * self.matrix.n_dims * item_bytes < torch.cuda.mem_get_info(self.device)[0] // 2
+            for start, rows in self.stored(stage):
+                moved = rows.to(self.device)
+                if fits:
+                    self._resident[start] = moved
+                yield start, moved
+
+    def finite(self, finite: npt.NDArray[np.bool_], stage: str) -> Iterator[Tensor]:
+        """Give the finite rows as fp64 chunks on the device."""
+        for start, rows in self.on_device(stage):
+            kept = finite[start : start + len(rows)]
+            yield (rows if kept.all() else rows[torch.from_numpy(kept).to(rows.device)]).double()
+
+
+def scan(rows: Rows) -> Scan:
+    """Pass over W once; CatalogError where no row is finite."""
+    total = torch.zeros(rows.matrix.n_dims, dtype=torch.float64, device=rows.device)
+    hasher = hashlib.sha256()
+    finite, norm, norm16, digests = [], [], [], []
+    for (_, stored), (_, chunk) in _both(rows):
+        hasher.update(stored.contiguous().view(torch.uint8).numpy().data)
+        digests += linkage.row_digests(stored)
+        kept = torch.isfinite(chunk).all(dim=1)
+        values = torch.where(kept[:, None], chunk, torch.zeros((), dtype=chunk.dtype, device=chunk.device))
+        exact = values.double()
+        total += exact.sum(dim=0)
+        finite.append(kept.cpu().numpy())
+        norm.append(torch.linalg.vector_norm(exact, dim=1).cpu().numpy())
+        rounded = exact if rows.matrix.dtype == "bf16" else values.to(torch.bfloat16).double()
+        norm16.append(norm_bf16(rounded).cpu().numpy())
+    is_finite = np.concatenate(finite)
+    if not is_finite.any():
+        raise CatalogError(f"{rows.matrix.path}: tensor '{rows.matrix.tensor}' has no finite row")
+    return Scan(
+        is_finite,
+        np.concatenate(norm),
+        np.concatenate(norm16),
+        digests,
+        total / int(is_finite.sum()),
+        hasher.hexdigest(),
+    )
+
+
+def principal_components(rows: Rows, found: Scan, sky: Sky) -> Components:
+    """Return the principal components of the finite rows, with the signs that the recipe asks for."""
+    components = geometry.principal_components(
+        lambda: rows.finite(found.finite, "components"), found.mean, int(found.finite.sum())
+    )
+    if sky.orient:
+        _orient(components, rows.matrix, found, sky)
+    return components
+
+
+def project(rows: Rows, found: Scan, components: Components, sky: Sky) -> dict[str, Any]:
+    """Return the columns of `features`, NULL where a row isn't finite."""
+    n_leading = min(geometry.N_LEADING, rows.matrix.n_dims)
+    axes = [np.sign(axis) * components.vectors[abs(axis) - 1] for axis in sky.axes()]
+    basis = np.vstack([components.vectors[:n_leading], *axes])
+    on_device = torch.from_numpy(basis).to(rows.device).T
+    chunks = rows.finite(found.finite, "sky")
+    projections = np.full((len(found.finite), len(basis)), np.nan)
+    projections[found.finite] = np.concatenate([(chunk @ on_device).cpu().numpy() for chunk in chunks]) + 0.0
+    x, y, z = projections[:, n_leading:].T
+    radius, lat, lon = geometry.sky(x, y, z)
+    duplicate_of, duplicate_count = _duplicates(found)
+    missing = ~found.finite
+    masked = {"x": x, "y": y, "z": z, "radius": radius, "norm": found.norm, "norm_bf16": found.norm_bf16}
+    masked |= {"duplicate_of": duplicate_of, "duplicate_count": duplicate_count}
+    return {
+        "token_id": np.arange(len(missing), dtype=np.int32),
+        **{name: np.ma.MaskedArray(values, missing) for name, values in masked.items()},
+        "lat": np.ma.MaskedArray(lat, np.isnan(lat)),
+        "lon": np.ma.MaskedArray(lon, np.isnan(lon)),
+        "pcs": _lists(projections[:, :n_leading], missing),
+    }
+
+
+def _both(rows: Rows) -> Iterator[tuple[tuple[int, Tensor], tuple[int, Tensor]]]:
+    """Give each chunk as stored and on the device: one and the same on the CPU."""
+    if rows.device.type == "cpu":
+        for chunk in rows.stored("scan"):
+            yield chunk, chunk
+    else:
+        yield from zip(rows.stored("scan"), rows.on_device(""), strict=True)
+
+
+def _duplicates(found: Scan) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Return `duplicate_of` and `duplicate_count` among finite rows (0 elsewhere)."""
+    ids = np.flatnonzero(found.finite).astype(np.int32)
+    first, count = linkage.duplicates([found.digests[i] for i in ids])
+    duplicate_of, duplicate_count = np.zeros((2, len(found.finite)), dtype=np.int32)
+    duplicate_of[ids], duplicate_count[ids] = ids[first], count
+    return duplicate_of, duplicate_count
+
+
+def _orient(components: Components, matrix: Matrix, found: Scan, sky: Sky) -> None:
+    """Flip components in place so that the oriented token's coordinates have the recipe's signs."""
+    if sky.orient is None:
+        return
+    token = sky.orient.token
+    if not found.finite[token]:
+        raise CatalogError(f"recipe: sky.orient.token: row {token} isn't finite, so it can't settle any sign")
+    row = matrix.row(token).double().numpy()
+    for coordinate, axis in COORDINATES.items():
+        vector = components.vectors[getattr(sky, axis) - 1]
+        value = float(vector @ row)
+        if value == 0:
+            raise CatalogError(
+                f"recipe: sky.orient.{coordinate}: row {token} has {coordinate} = 0, so it can't settle that sign"
+            )
+        if value * sky.orient.signs[coordinate] < 0:
+            np.negative(vector, out=vector)
+
+
+def _lists(matrix: Floats, missing: npt.NDArray[np.bool_]) -> pa.ListArray:
+    n_rows, width = matrix.shape
+    offsets = np.arange(0, (n_rows + 1) * width, width, dtype=np.int32)
+    return pa.ListArray.from_arrays(offsets, matrix.reshape(-1), mask=pa.array(missing))

@@ -1,0 +1,113 @@
+"""Principal components of W and the sky that three of them span. Pure functions of arrays, all in fp64.
+
+The covariance is (1/N)·Σ(w-μ)(w-μ)ᵀ over finite rows, summed in fp64 from chunks, so that memory is a few chunks and
+n_dims², and so that the leading directions don't depend on the device. Signs follow the contract: μ·PC >= 0.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.linalg.blas import dsyrk
+from torch import Tensor
+
+Floats = npt.NDArray[np.float64]
+Chunks = Callable[[], Iterable[Tensor]]
+
+# How many leading components `features.pcs` holds and the accuracy rule covers.
+N_LEADING = 8
+# Under this share of ‖μ‖, the sign of μ·PC is rounding, and the largest |component| decides instead.
+SIGN_RESOLUTION = 1e-9
+# Two eigenvalues closer than this share of the largest leave their directions uncertain by 1e-6 rad and more:
+# fp64 places a direction within about 1e-15·λ₁/gap, and windows of 0.001° (2e-5 rad) are in use.
+DEGENERATE_GAP = 1e-9
+
+
+@dataclass(frozen=True)
+class Components:
+    """Principal components by descending eigenvalue.
+
+    `eigenvalues` (n_dims,); `vectors` (n_dims, n_dims), a unit vector in each *row*; `mean` (n_dims,).
+    """
+
+    eigenvalues: Floats
+    vectors: Floats
+    mean: Floats
+
+    @property
+    def variance_shares(self) -> Floats:
+        """Each eigenvalue's share of their sum; zeros where all rows are equal."""
+        total = self.eigenvalues.sum()
+        return self.eigenvalues / total if total > 0 else np.zeros_like(self.eigenvalues)
+
+    def degenerate(self, pc: int) -> bool:
+        """Whether component `pc` (from 1) isn't a direction of its own: a neighbour has the same eigenvalue."""
+        neighbours = self.eigenvalues[max(0, pc - 2) : pc + 1]
+        return bool(np.abs(np.diff(neighbours)).min() <= DEGENERATE_GAP * self.eigenvalues[0])
+
+
+def principal_components(chunks: Chunks, mean: Tensor, n_rows: int) -> Components:
+    """Return all principal components of the rows that `chunks()` gives as `(n, n_dims)` fp64 tensors.
+
+    `mean` (n_dims,) fp64 is their mean, `n_rows` their number.
+    """
+    covariance = _scatter(chunks, mean) / n_rows
+    if covariance.is_cuda:
+        ascending, columns = (t.cpu().numpy() for t in torch.linalg.eigh(covariance))
+    else:
+        ascending, columns = np.linalg.eigh(covariance.numpy())
+    # A covariance has no negative eigenvalue; rounding gives some to a rank-deficient one.
+    eigenvalues = np.maximum(ascending[::-1], 0.0)
+    vectors = np.ascontiguousarray(columns[:, ::-1].T)
+    mean_ = mean.cpu().numpy()
+    return Components(eigenvalues, oriented(vectors, mean_), mean_)
+
+
+def oriented(vectors: Floats, mean: Floats) -> Floats:
+    """Return unit vectors (in rows), each flipped where need be so that mean · vector >= 0.
+
+    Where that product is below 1e-9·‖mean‖, the component of largest magnitude is made positive.
+
+    >>> oriented(np.array([[-1.0, 0.0], [0.0, -1.0]]), np.array([0.3, 0.0])).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    projections = vectors @ mean
+    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=1)[:, None], axis=1)[:, 0]
+    decided = np.abs(projections) >= SIGN_RESOLUTION * np.linalg.norm(mean)
+    signs = np.where(decided & (projections != 0), projections, largest)
+    return np.where(signs < 0, -1.0, 1.0)[:, None] * vectors + 0.0
+
+
+def sky(x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return radius, latitude and longitude (degrees) of points; NaN angles at radius 0.
+
+    The latitude is asin(z / radius), computed as atan2(z, √(x² + y²)), which keeps its accuracy near the poles.
+
+    >>> [a.tolist() for a in sky(np.array([1.0]), np.array([1.0]), np.array([0.0]))]
+    [[1.4142135623730951], [0.0], [45.0]]
+    """
+    across = np.hypot(x, y)
+    radius = np.hypot(across, z)
+    somewhere = radius > 0
+    lat = np.where(somewhere, np.degrees(np.arctan2(z, across)), np.nan)
+    lon = np.where(somewhere, np.degrees(np.arctan2(y, x)), np.nan)
+    return radius, lat + 0.0, lon + 0.0
+
+
+def _scatter(chunks: Chunks, mean: Tensor) -> Tensor:
+    """Return Σ(w-μ)(w-μ)ᵀ, (n_dims, n_dims). On the CPU, LAPACK's dsyrk does half the work of a full product."""
+    n_dims = len(mean)
+    if mean.is_cuda:
+        total = torch.zeros(n_dims, n_dims, dtype=torch.float64, device=mean.device)
+        for rows in chunks():
+            centred = rows - mean
+            total.addmm_(centred.T, centred)
+        return total
+    lower = np.zeros((n_dims, n_dims), order="F")
+    for rows in chunks():
+        # (n, d) in C order is (d, n) in Fortran order: no copy.
+        centred = (rows - mean).numpy().T
+        lower = dsyrk(1.0, centred, beta=1.0, c=lower, lower=1, overwrite_c=1)
+    return torch.from_numpy(np.tril(lower) + np.tril(lower, -1).T)

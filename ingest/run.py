@@ -1,0 +1,200 @@
+"""The ingest, step by step: weights and tokenizer -> features -> Parquet -> a published catalog."""
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from catalog import schemas
+from catalog.errors import CatalogError
+from catalog.publish import already_there, conflicts, prepare, read_state, staging
+from catalog.tables import TableWriter, lists_of, vector_row_group, write_table
+from ingest import features
+from ingest.devices import described, fp64_device
+from ingest.features import Rows, Scan
+from ingest.geometry import Components
+from ingest.recipes import AXES, Recipe
+from ingest.sources import Options, Source, resolve
+from ingest.vocabulary import Token, load_vocabulary, require_rows, token_columns
+from ingest.weights import Matrix
+
+
+@dataclass
+class Report:
+    """What an ingest did: the models it published, what the user should know, and seconds by stage."""
+
+    models: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time spent inside to a stage."""
+        began = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the matrices of one ingest have in common. `vocabulary` is None with `--no-tokenizer`."""
+
+    source: Source
+    vocabulary: dict[int, Token] | None
+    recipe: Recipe
+    device: torch.device
+    with_vectors: bool
+    report: Report
+
+
+def ingest(
+    catalog: Path,
+    source: str,
+    options: Options,
+    *,
+    recipe: Recipe | None = None,
+    device: str = "auto",
+    replace: bool = False,
+    with_vectors: bool = True,
+    with_tokenizer: bool = True,
+) -> Report:
+    """Catalogue every matrix of a source, and publish them together.
+
+    On bad input: CatalogError, and the catalog is as it was.
+    """
+    report = Report()
+    recipe = recipe or Recipe()
+    where = fp64_device(device)
+    with report.stage("source"):
+        found = resolve(source, options)
+    report.warnings += found.warnings
+    _refuse_early(catalog, found, recipe, replace=replace)
+    with report.stage("tokenizer"):
+        vocabulary = _vocabulary(found) if with_tokenizer else None
+    job = Job(found, vocabulary, recipe, where, with_vectors, report)
+    with staging(catalog) as area:
+        for model, (role, matrix) in found.matrices.items():
+            _catalogue(job, area.version(model, found.name), model, role, matrix)
+        with report.stage("publish"):
+            area.publish(replace=replace)
+    report.models = list(found.matrices)
+    return report
+
+
+def _refuse_early(catalog: Path, found: Source, recipe: Recipe, *, replace: bool) -> None:
+    """Refuse what can be refused before any work is done."""
+    for _, matrix in found.matrices.values():
+        recipe.sky.check(matrix.n_tokens, matrix.n_dims)
+    taken = conflicts(read_state(prepare(catalog)), dict.fromkeys(found.matrices, found.name))
+    if taken and not replace:
+        raise already_there(taken)
+
+
+def _vocabulary(found: Source) -> dict[int, Token]:
+    if found.tokenizer is None:
+        raise CatalogError(
+            f"{found.source}: a bare matrix has no tokenizer; give one with --tokenizer, or --no-tokenizer"
+        )
+    vocabulary = load_vocabulary(found.tokenizer)
+    for _, matrix in found.matrices.values():
+        require_rows(vocabulary, matrix.n_tokens)
+    return vocabulary
+
+
+def _catalogue(job: Job, folder: Path, model: str, role: str | None, matrix: Matrix) -> None:
+    """Write every table of one matrix into its version folder."""
+    stage = job.report.stage
+    rows = Rows(matrix, job.device, _progress)
+    with stage("scan"):
+        scanned = features.scan(rows)
+    about = _about(job, role, matrix, scanned)
+    provenance = json.dumps({key: value for key, value in about.items() if key != "ingested_at"})
+    if job.with_vectors:
+        with stage("vectors"):
+            _write_vectors(folder, model, matrix, provenance)
+    with stage("components"):
+        components = features.principal_components(rows, scanned, job.recipe.sky)
+    with stage("sky"):
+        columns = features.project(rows, scanned, components, job.recipe.sky)
+    with stage("tables"):
+        write_table(folder, schemas.FEATURES, model, provenance, columns)
+        write_table(folder, schemas.PRINCIPAL_COMPONENTS, model, provenance, _component_columns(components))
+        tokens = token_columns(job.vocabulary or {}, matrix.n_tokens)
+        write_table(folder, schemas.TOKENS, model, provenance, tokens)
+        write_table(folder, schemas.MODELS, model, provenance, {key: [value] for key, value in about.items()})
+    job.report.warnings += [f"{model}: {warning}" for warning in _warnings(job, matrix, scanned, components)]
+
+
+def _about(job: Job, role: str | None, matrix: Matrix, scanned: Scan) -> dict[str, Any]:
+    """Return the row of `models`, but for its key."""
+    sky = job.recipe.sky
+    return {
+        "name": job.source.name,
+        "source": job.source.source,
+        "revision": job.source.revision,
+        "tensor": matrix.tensor,
+        "matrix": role,
+        "dtype": matrix.dtype,
+        "n_tokens": matrix.n_tokens,
+        "n_dims": matrix.n_dims,
+        "n_vocab": len(job.vocabulary or {}),
+        "n_nonfinite": int((~scanned.finite).sum()),
+        "tensor_sha256": scanned.sha256,
+        **{f"{axis}_pc": getattr(sky, axis) for axis in AXES},
+        "recipe": json.dumps(job.recipe.as_dict()),
+        "device": described(job.device),
+        "torch_version": torch.__version__,
+        "catalog_version": version("token-catalog"),
+        "ingested_at": datetime.now(UTC).replace(tzinfo=None),
+    }
+
+
+def _component_columns(components: Components) -> dict[str, Any]:
+    return {
+        "pc": np.arange(1, len(components.eigenvalues) + 1, dtype=np.int32),
+        "eigenvalue": components.eigenvalues,
+        "variance_share": components.variance_shares,
+        "vector": lists_of(components.vectors),
+    }
+
+
+def _write_vectors(folder: Path, model: str, matrix: Matrix, provenance: str) -> None:
+    n_rows = vector_row_group(matrix.n_dims)
+    with TableWriter(folder, schemas.VECTORS, model, provenance) as writer:
+        for start, rows in _progress(matrix.chunks(n_rows), "vectors", -(-matrix.n_tokens // n_rows)):
+            ids = np.arange(start, start + len(rows), dtype=np.int32)
+            writer.write({"token_id": ids, "vector": lists_of(rows.float().numpy())})
+
+
+def _warnings(job: Job, matrix: Matrix, scanned: Scan, components: Components) -> Iterator[str]:
+    """Give what a user should know of a matrix before trusting its numbers."""
+    n_nonfinite = int((~scanned.finite).sum())
+    if n_nonfinite:
+        yield f"{n_nonfinite:,} rows have a NaN or an infinity: their features are NULL, and they take no part in the PCA"
+    if scanned.n_zero:
+        yield f"{scanned.n_zero:,} rows are zero: they have no place on the sky"
+    if job.vocabulary is not None and len(job.vocabulary) < matrix.n_tokens:
+        yield (
+            f"W has {matrix.n_tokens:,} rows but the tokenizer has {len(job.vocabulary):,} entries; "
+            "rows without one get kind 'missing'"
+        )
+    degenerate = [f"PC{abs(axis)}" for axis in job.recipe.sky.axes() if components.degenerate(abs(axis))]
+    if degenerate:
+        yield (
+            f"{', '.join(degenerate)}: no direction of its own (an equal eigenvalue beside it), "
+            "so latitudes and longitudes are arbitrary"
+        )
+
+
+def _progress(items: Iterable[Any], stage: str, n_items: int) -> Iterable[Any]:
+    """Show a bar on stderr, where that is a terminal."""
+    return tqdm(items, desc=stage, total=n_items, unit="chunk", leave=False, disable=None)

@@ -1,0 +1,139 @@
+"""One stored matrix: opens a safetensors file and gives its rows in chunks. The only file that opens safetensors.
+
+The file is memory-mapped: rows come in as they are asked for, and the whole matrix is never held in another type.
+"""
+
+import json
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from catalog.errors import CatalogError
+
+# safetensors' names of the storage types that are read, and the catalog's.
+DTYPES = {"BF16": "bf16", "F16": "fp16", "F32": "fp32"}
+# The sky needs three components, so three columns.
+MIN_DIMS = 3
+
+_LENGTH = struct.Struct("<Q")
+# The format's own limit on the header.
+_MAX_HEADER_BYTES = 100_000_000
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a header says of a tensor: `start` and `stop` are byte offsets from the beginning of the file."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A tensor W of shape `(n_tokens, n_dims)` in a safetensors file."""
+
+    path: Path
+    tensor: str
+    dtype: str
+    n_tokens: int
+    n_dims: int
+
+    def chunks(self, n_rows: int) -> Iterator[tuple[int, Tensor]]:
+        """Give (first row, rows as stored) for `n_rows` rows at a time, in order."""
+        with _opened(self.path) as file:
+            rows = file.get_slice(self.tensor)
+            for start in range(0, self.n_tokens, n_rows):
+                yield start, rows[start : min(start + n_rows, self.n_tokens)]
+
+    def row(self, token_id: int) -> Tensor:
+        """Return one row as stored, `(n_dims,)`."""
+        with _opened(self.path) as file:
+            return file.get_slice(self.tensor)[token_id : token_id + 1][0]
+
+
+def open_matrix(path: Path, tensor: str) -> Matrix:
+    """Return the matrix of that name in a file; CatalogError where the file or the tensor can't serve."""
+    with _opened(path) as file:
+        if tensor not in file.keys():  # noqa: SIM118 (no mapping: it has keys() only)
+            raise CatalogError(f"{path}: no tensor '{tensor}'; it has {listed(file.keys())}; --tensor names another")
+        header = file.get_slice(tensor)
+        return checked_matrix(path, tensor, tuple(header.get_shape()), header.get_dtype())
+
+
+def checked_matrix(path: Path, tensor: str, shape: tuple[int, ...], dtype: str) -> Matrix:
+    """Return a matrix of this shape and safetensors dtype; CatalogError where it is none that can be catalogued."""
+    where = f"{path}: tensor '{tensor}'"
+    if len(shape) != 2:
+        raise CatalogError(f"{where} has shape {list(shape)}; W must have two dimensions, (tokens, dimensions)")
+    if shape[0] == 0:
+        raise CatalogError(f"{where} has no rows")
+    if shape[1] < MIN_DIMS:
+        raise CatalogError(f"{where} has shape {list(shape)}; the sky needs {MIN_DIMS} dimensions or more")
+    if dtype not in DTYPES:
+        raise CatalogError(f"{where} is stored as {dtype}; bf16, fp16 and fp32 are read: convert it to one of them")
+    return Matrix(path, tensor, DTYPES[dtype], *shape)
+
+
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor in a file."""
+    with _opened(path) as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+
+
+def listed(names: object, most: int = 6) -> str:
+    """Return some names for a message.
+
+    >>> listed(["b", "a"]), listed(["a", "b", "c"], most=2)
+    ("'a', 'b'", "'a', 'b' and 1 more")
+    """
+    quoted = [f"'{name}'" for name in sorted(names)]  # type: ignore[call-overload]
+    more = f" and {len(quoted) - most} more" if len(quoted) > most else ""
+    return ", ".join(quoted[:most]) + more if quoted else "none"
+
+
+def read_header(file: BinaryIO, where: str) -> dict[str, Stored]:
+    """Return what the header of a safetensors file says, reading no further than its end.
+
+    Serves files of which only a part is here (`ingest.hub`); `where` names the file in errors.
+    """
+    try:
+        (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
+        if length > _MAX_HEADER_BYTES:
+            raise ValueError
+        header: dict[str, Any] = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        data = _LENGTH.size + length
+        return {
+            name: Stored(tuple(t["shape"]), t["dtype"], data + t["data_offsets"][0], data + t["data_offsets"][1])
+            for name, t in header.items()
+        }
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError):
+        raise CatalogError(f"{where}: not a safetensors file, or a damaged one") from None
+
+
+def header_for(tensor: str, stored: Stored) -> bytes:
+    """Return the beginning of a safetensors file that holds this one tensor; its bytes follow."""
+    about = {"dtype": stored.dtype, "shape": stored.shape, "data_offsets": [0, stored.stop - stored.start]}
+    text = json.dumps({tensor: about}).encode()
+    text += b" " * (-len(text) % 8)  # the data is aligned to 8 bytes
+    return _LENGTH.pack(len(text)) + text
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt")
+    except FileNotFoundError:
+        raise CatalogError(f"{path}: no such file") from None
+    except SafetensorError as error:
+        raise CatalogError(
+            f"{path}: not a safetensors file, or a damaged one ({error}); download it again"
+        ) from None
+    except OSError as error:
+        raise CatalogError(f"{path}: can't be read ({error})") from None
