@@ -5,12 +5,13 @@ The SQL of `queries/macros` and `queries/views` is read as data and run in the o
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
 
 from catalog import paths
-from catalog.schemas import TABLES, Table, sql_type
+from catalog.schemas import MODELS, TABLES, Table, sql_type
 
 # Shells from 1.2 on read it; duckdb 2's own default shuts out every shell before it.
 STORAGE_VERSION = "v1.2.0"
@@ -36,18 +37,20 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def build_database(path: Path, catalog: Path, versions: Mapping[str, tuple[str, str]]) -> None:
-    """Write a database file over version folders, given `{model: (name, folder relative to the catalog)}`."""
+def build_database(path: Path, catalog: Path, versions: Mapping[str, str]) -> None:
+    """Write a database file over version folders, given `{model: folder relative to the catalog}`."""
+    about = {model: _about(catalog / folder) for model, folder in versions.items()}
     with duckdb.connect(":memory:") as connection:
         connection.execute(f"attach {quoted(str(path))} as catalog (storage_version {quoted(STORAGE_VERSION)})")
         connection.execute("use catalog")
         connection.execute(_catalog_root(catalog))
-        connection.execute(_model_in_view({model: name for model, (name, _) in versions.items()}))
+        connection.execute(_model_in_view({model: row["name"] for model, row in about.items()}))
+        connection.execute(_dtype_of({model: row["dtype"] for model, row in about.items()}))
         for table in TABLES:
-            folders = [folder for _, folder in versions.values() if (catalog / folder / table.file_name).exists()]
+            folders = [folder for folder in versions.values() if (catalog / folder / table.file_name).exists()]
             connection.execute(_table_view(table, catalog, folders))
         for definition in definitions():
-            connection.execute(definition.read_text())
+            connection.execute(definition.read_text(encoding="utf-8"))
         connection.execute("use memory; detach catalog")
 
 
@@ -69,6 +72,12 @@ set variable catalog_root = (
     where database_name = current_database()
 );
 """
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    """Return the row of `models` in a version folder."""
+    rows: list[dict[str, Any]] = pq.read_table(folder / MODELS.file_name).to_pylist()
+    return rows[0]
 
 
 def _catalog_root(catalog: Path) -> str:
@@ -96,6 +105,15 @@ def _model_in_view(names: Mapping[str, str]) -> str:
             or list_contains({several}, model_key);
         comment on macro model_in_view is
             'whether SET VARIABLE model = ''…'' (a model or a name) leaves this model in view; unset, all are';
+    """
+
+
+def _dtype_of(dtypes: Mapping[str, str]) -> str:
+    """Return the macro that says how a model is stored: a literal, because a join would copy every vector."""
+    branches = "".join(f" when {quoted(model)} then {quoted(dtype)}" for model, dtype in dtypes.items())
+    return f"""
+        create macro dtype_of(model_key) as {f"case model_key{branches} end" if branches else "null::varchar"};
+        comment on macro dtype_of is 'the storage type of a model: bf16, fp16 or fp32';
     """
 
 

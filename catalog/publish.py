@@ -285,7 +285,7 @@ def _swap(catalog: Path, state: State) -> int:
         build_database(
             building / paths.DATABASE,
             catalog,
-            {model: (version.name, version.folder) for model, version in state.models.items()},
+            {model: version.folder for model, version in state.models.items()},
         )
         (building / paths.STATE).write_text(state.dumps())
         for path in (building / paths.DATABASE, building / paths.STATE, building):

@@ -1,45 +1,60 @@
 -- point_at: every token against any vector h, computed here from `vectors`.
 -- Grain: one row per token of each model in view whose rows are as long as h.
--- h16 = bf16(h), r16 = bf16(h / length of h), as for a stored reference; sums are in
--- DOUBLE. A row that isn't finite has NULL scores; one of length 0, a NULL cosine.
+-- h16 = bf16(h) and r16 = bf16(h / length of h), as for a stored reference; rows are
+-- rounded to bf16 too; sums are in DOUBLE. A row that isn't finite has NULL scores;
+-- one of length 0, a NULL cosine.
+-- Every step must stay inlined (a materialized one would hold all of W) and above no
+-- filter or join of the rows (each copies every vector): so rows of another length
+-- get a NULL row first, and are dropped by the last join.
 create macro point_at(h) as table
-with pointing as materialized (
+with given as not materialized (
     select
-        bf16_list(h) as h16,
-        bf16_list(
-            list_transform(h::double[], lambda number: number / length_of(h))
-        ) as r16
+        h::double[] as numbers,
+        nullif(length_of(h), 0) as h_norm
 ),
 
-rounded as (
+pointing as not materialized (
+    select
+        bf16_list(numbers) as h16,
+        bf16_list(list_transform(numbers, lambda number: number / h_norm)) as r16
+    from given
+),
+
+rounded as not materialized (
     select
         v.model,
         v.token_id,
         p.h16,
         p.r16,
-        bf16_row(
-            v.vector, (select m.dtype from models as m where m.model = v.model)
-        ) as w16
+        case
+            when len(v.vector) = len(p.h16)
+                then bf16_row(v.vector, dtype_of(v.model))
+        end as w16
     from vectors as v
     cross join pointing as p
-    where len(v.vector) = len(p.h16)
 ),
 
-scored as (
+normed as not materialized (
     select
         model,
         token_id,
-        finite_or_null(list_inner_product(w16, h16)) as dot,
-        finite_or_null(
-            list_inner_product(w16, h16)
-            / nullif(length_of(w16) * length_of(h16), 0)
-        ) as cosine,
-        finite_or_null(
-            list_inner_product(
-                bf16_unit_row(w16, bf16(nullif(length_of(w16), 0)))::double[], r16
-            )
-        ) as cosine_of_rounded
+        h16,
+        r16,
+        w16,
+        length_of(w16) as w16_norm,
+        bf16(nullif(length_of(w16), 0)) as w16_norm_bf16
     from rounded
+),
+
+scored as not materialized (
+    select
+        model,
+        token_id,
+        len(h16) as width,
+        dot_of(w16, h16) as dot,
+        dot_of(w16, h16) / nullif(w16_norm * length_of(h16), 0) as cosine,
+        dot_of(bf16_unit_row(w16, w16_norm_bf16), r16) as cosine_of_rounded
+    from normed
 )
 
 select
@@ -47,11 +62,12 @@ select
     s.token_id,
     t.text,
     s.dot,
-    s.cosine,
     bf16(s.dot) as dot_bf16,
+    s.cosine,
     bf16(s.cosine_of_rounded) as cosine_bf16
 from scored as s
-inner join tokens as t on s.model = t.model and s.token_id = t.token_id;
+inner join tokens as t on s.model = t.model and s.token_id = t.token_id
+inner join models as m on s.model = m.model and s.width = m.n_dims;
 
 comment on macro table point_at is
 'dot, cosine and their bf16 of every token against a vector h: from point_at([0.1, …])';
