@@ -11,6 +11,8 @@ import duckdb
 import pyarrow.parquet as pq
 
 from catalog import paths
+from catalog.errors import CatalogError
+from catalog.quoting import identifier, quoted
 from catalog.schemas import MODELS, TABLES, Table, sql_type
 
 # Shells from 1.2 on read it; duckdb 2's own default shuts out every shell before it.
@@ -19,27 +21,19 @@ STORAGE_VERSION = "v1.2.0"
 _SQL_FOLDER = Path(__file__).parent.parent / "queries"
 
 
-def quoted(text: str) -> str:
-    """Return `text` as an SQL string literal.
-
-    >>> quoted("it's")
-    "'it''s'"
-    """
-    return "'" + text.replace("'", "''") + "'"
-
-
-def identifier(name: str) -> str:
-    """Return `name` as an SQL identifier.
-
-    >>> identifier('a"b')
-    '"a""b"'
-    """
-    return '"' + name.replace('"', '""') + '"'
-
-
 def build_database(path: Path, catalog: Path, versions: Mapping[str, str]) -> None:
-    """Write a database file over version folders, given `{model: folder relative to the catalog}`."""
+    """Write a database file over version folders, given `{model: folder relative to the catalog}`.
+
+    CatalogError where DuckDB can't write it.
+    """
     about = {model: _about(catalog / folder) for model, folder in versions.items()}
+    try:
+        _build(path, catalog, versions, about)
+    except duckdb.Error as error:
+        raise CatalogError(f"{path}: can't be built ({error}); the catalog is as it was") from error
+
+
+def _build(path: Path, catalog: Path, versions: Mapping[str, str], about: Mapping[str, dict[str, Any]]) -> None:
     with duckdb.connect(":memory:") as connection:
         connection.execute(f"attach {quoted(str(path))} as catalog (storage_version {quoted(STORAGE_VERSION)})")
         connection.execute("use catalog")
@@ -56,9 +50,7 @@ def build_database(path: Path, catalog: Path, versions: Mapping[str, str]) -> No
 
 def definitions() -> list[Path]:
     """Return the SQL files of the product, in the order of their numbers."""
-    return sorted(
-        (*_SQL_FOLDER.glob("macros/*.sql"), *_SQL_FOLDER.glob("views/*.sql")), key=lambda path: path.name
-    )
+    return sorted((*_SQL_FOLDER.glob("macros/*.sql"), *_SQL_FOLDER.glob("views/*.sql")), key=lambda path: path.name)
 
 
 def open_sql() -> str:

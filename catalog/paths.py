@@ -1,11 +1,11 @@
 """Names of the files and folders of a catalog, each a constant, and the safe folder name of a model.
 
-    <catalog>/
-      catalog.duckdb -> generations/<n>/catalog.duckdb     what users open
-      open.sql                                             opens it from wherever the folder was moved
-      generations/<n>/catalog.duckdb, state.json           views and macros; the versions they read
-      models/<slug>/<version>/*.parquet, manifest.json     the data: immutable once it is here
-      .staging/, .lock                                     what is being written; who may swap
+<catalog>/
+  catalog.duckdb -> generations/<n>/catalog.duckdb     what users open
+  open.sql                                             opens it from wherever the folder was moved
+  generations/<n>/catalog.duckdb, state.json           views and macros; the versions they read
+  models/<slug>/<version>/*.parquet, manifest.json     the data: immutable once it is here
+  .staging/, .lock                                     what is being written; who may swap
 """
 
 import hashlib
@@ -35,9 +35,9 @@ def slug(model: str) -> str:
     """Return a folder name for a model: readable, safe on any file system, different for different models.
 
     >>> slug("Qwen3-4B-Instruct-2507")
-    'qwen3-4b-instruct-2507-d42b7d3e'
+    'qwen3-4b-instruct-2507-2d39a8aa'
     >>> slug("a'; drop table models;--")
-    'a-drop-table-models-10f6c64b'
+    'a-drop-table-models-58ffce17'
     """
     readable = re.sub(r"[^a-z0-9.]+", "-", model.lower()).strip("-.")[:60]
     digest = hashlib.sha256(model.encode()).hexdigest()[:8]

@@ -1,8 +1,8 @@
 """Publishing: a new state of the catalog appears whole, or not at all.
 
-Version folders are written in staging, synced and renamed into place; then a new generation (a database file and the
-list of versions it reads) is built beside the old one, and `catalog.duckdb`, a symlink, is swapped to it. That swap is
-the commit: a process killed before it leaves the old catalog, after it the new one, and what it left lying is cleared by
+Version folders are written in staging, synced and renamed into place; then a new generation (a database file and
+the versions it reads) is built beside the old one, and `catalog.duckdb`, a symlink, is swapped to it. That swap is the
+commit: a process killed before it leaves the old catalog, after it the new one, and what it left lying is cleared by
 the next publish. A file lock orders publishers; readers and open shells take no part in it.
 """
 
@@ -13,7 +13,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,40 +22,10 @@ from filelock import FileLock, Timeout
 from catalog import paths
 from catalog.build import build_database, open_sql
 from catalog.errors import CatalogError
+from catalog.state import State, Version, is_whole, newest_on_disk, read_state, require, unknown_model
 from catalog.tables import sync_file
 
 _STAGING_LOCK_SUFFIX = ".lock"
-
-
-@dataclass(frozen=True)
-class Version:
-    """One immutable state of a model: its name and its folder, relative to the catalog."""
-
-    name: str
-    folder: str
-
-
-@dataclass(frozen=True)
-class State:
-    """What a generation shows: the current version of each model, and the folder it had before."""
-
-    models: dict[str, Version] = field(default_factory=dict)
-    before: dict[str, str] = field(default_factory=dict)
-
-    def folders(self) -> set[str]:
-        """Every version folder that this state still wants on disk."""
-        return {version.folder for version in self.models.values()} | set(self.before.values())
-
-    def dumps(self) -> str:
-        """Return the state as JSON."""
-        return json.dumps(asdict(self), indent=2)
-
-    @staticmethod
-    def loads(text: str) -> "State":
-        """Read a state from JSON; ValueError, KeyError or TypeError where it is none."""
-        state = json.loads(text)
-        models = {model: Version(**version) for model, version in state["models"].items()}
-        return State(models, dict(state["before"]))
 
 
 @dataclass(frozen=True)
@@ -98,19 +68,31 @@ class Staging:
             taken = conflicts(state, {model: v.name for model, v in self._versions.items()})
             if taken and not replace:
                 raise already_there(taken)
-            for version in self._versions.values():
-                destination = self._catalog / version.folder
-                destination.parent.mkdir(parents=True, exist_ok=True)
-                (self._folder / version.folder).rename(destination)
-                sync_file(destination.parent)
-            sync_file(self._catalog / paths.MODELS)
             kept = {model: version for model, version in state.models.items() if model not in taken}
             before = {
-                model: folder
-                for model, folder in state.before.items()
-                if model in kept and model not in self._versions
+                model: folder for model, folder in state.before.items() if model in kept and model not in self._versions
             } | {model: state.models[model].folder for model in taken}
-            _swap(self._catalog, State(kept | self._versions, before))
+            try:
+                self._move_in()
+                _swap(self._catalog, State(kept | self._versions, before))
+            except BaseException:
+                self._move_out()
+                raise
+
+    def _move_in(self) -> None:
+        for version in self._versions.values():
+            destination = self._catalog / version.folder
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            (self._folder / version.folder).rename(destination)
+            sync_file(destination.parent)
+        sync_file(self._catalog / paths.MODELS)
+
+    def _move_out(self) -> None:
+        """Take back what was moved in for a swap that didn't happen."""
+        current = read_state(self._catalog).folders()
+        for version in self._versions.values():
+            if version.folder not in current:
+                _discard(self._catalog, self._catalog / version.folder)
 
 
 def conflicts(state: State, names: Mapping[str, str]) -> list[str]:
@@ -132,7 +114,9 @@ def conflicts(state: State, names: Mapping[str, str]) -> list[str]:
 def already_there(models: list[str]) -> CatalogError:
     """Return the error for names that are taken."""
     listed = ", ".join(f"'{model}'" for model in models)
-    return CatalogError(f"{listed}: already in the catalog; --replace puts the new one in its place, --name gives another")
+    return CatalogError(
+        f"{listed}: already in the catalog; --replace puts the new one in its place, --name gives another"
+    )
 
 
 @contextmanager
@@ -169,33 +153,10 @@ def prepare(catalog: Path) -> Path:
         ) from None
     database = catalog / paths.DATABASE
     if database.exists() and not database.is_symlink() and not (catalog / paths.GENERATIONS).exists():
-        raise CatalogError(f"{database}: is not a token catalog's; move it away, or choose another folder with --catalog")
-    return catalog
-
-
-def require(catalog: Path) -> Path:
-    """Return the absolute path of an existing catalog; CatalogError where there is none."""
-    catalog = Path(os.path.abspath(catalog))
-    if not (catalog / paths.DATABASE).exists():
-        found = "nothing is there"
-        if catalog.is_file():
-            found = "is a file"
-        elif (catalog / paths.MODELS).is_dir():
-            raise CatalogError(f"{catalog}: has no {paths.DATABASE}; `token-catalog rebuild --catalog DIR` makes it anew")
-        elif catalog.is_dir():
-            found = f"has no {paths.DATABASE}"
         raise CatalogError(
-            f"{catalog}: no catalog ({found}); `token-catalog ingest` or `demo` makes one, --catalog names another"
+            f"{database}: is not a token catalog's; move it away, or choose another folder with --catalog"
         )
     return catalog
-
-
-def read_state(catalog: Path) -> State:
-    """Return what the current generation shows; with no readable generation, the newest whole version of each model."""
-    try:
-        return State.loads(_generation(catalog).joinpath(paths.STATE).read_text())
-    except (OSError, ValueError, KeyError, TypeError):
-        return State(_newest_on_disk(catalog))
 
 
 def remove(catalog: Path, name: str) -> list[str]:
@@ -217,12 +178,6 @@ def remove(catalog: Path, name: str) -> list[str]:
     return gone
 
 
-def unknown_model(name: str, state: State) -> CatalogError:
-    """Return the error for a model that isn't in the catalog."""
-    there = ", ".join(sorted(state.models)) or "nothing yet"
-    return CatalogError(f"'{name}': no such model; the catalog has: {there}")
-
-
 def rebuild(catalog: Path) -> Rebuilt:
     """Make the database anew from the Parquet files, and clear every folder that nothing names any more.
 
@@ -232,9 +187,9 @@ def rebuild(catalog: Path) -> Rebuilt:
         require(catalog)
     catalog = prepare(catalog)
     with _publishing(catalog) as state:
-        on_disk = _newest_on_disk(catalog)
+        on_disk = newest_on_disk(catalog)
         models = {
-            model: version if _is_whole(catalog, version) else on_disk.get(model)
+            model: version if is_whole(catalog, version) else on_disk.get(model)
             for model, version in state.models.items()
         }
         adopted = {model: version for model, version in on_disk.items() if model not in models}
@@ -265,11 +220,6 @@ def _locked(catalog: Path) -> Iterator[None]:
 def _publishing(catalog: Path) -> Iterator[State]:
     with _locked(catalog):
         yield read_state(catalog)
-
-
-def _generation(catalog: Path) -> Path:
-    """Return the folder of the generation that `catalog.duckdb` points to; OSError where it is no symlink."""
-    return catalog / (catalog / paths.DATABASE).readlink().parent
 
 
 def _swap(catalog: Path, state: State) -> int:
@@ -357,28 +307,6 @@ def _is_held(database: Path) -> bool:
     except OSError:
         return True
     return False
-
-
-def _newest_on_disk(catalog: Path) -> dict[str, Version]:
-    """Return the newest whole version of each model under `models/`."""
-    newest: dict[str, Version] = {}
-    for path in sorted((catalog / paths.MODELS).glob(f"*/*/{paths.MANIFEST}")):
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            manifest = json.loads(path.read_text())
-            version = Version(manifest["name"], path.parent.relative_to(catalog).as_posix())
-            if _is_whole(catalog, version):
-                newest[manifest["model"]] = version
-    return newest
-
-
-def _is_whole(catalog: Path, version: Version) -> bool:
-    """Whether every file that a version's manifest names is there, at its size."""
-    folder = catalog / version.folder
-    try:
-        files = json.loads((folder / paths.MANIFEST).read_text())["files"]
-        return all((folder / name).stat().st_size == size for name, size in files.items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
 
 
 def _write_beside(path: Path, text: str) -> None:

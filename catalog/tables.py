@@ -5,6 +5,7 @@ A file has the suffix `.part` until it is whole and synced. Reads nothing.
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -89,10 +90,8 @@ class TableWriter:
     ) -> None:
         if kind is not None:
             # The footer may not fit on a full disk either: the first error is the one to tell.
-            try:
+            with suppress(OSError):
                 self._writer.close()
-            except OSError:
-                pass
             return
         self._writer.close()
         sync_file(self._partial)

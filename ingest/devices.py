@@ -16,7 +16,9 @@ def fp64_device(name: str) -> torch.device:
     if name not in there:
         raise CatalogError(f"--device {name}: unknown; one of {', '.join(DEVICES)}")
     if not there[name]:
-        raise CatalogError(f"--device {name}: this machine has none that torch {torch.__version__} can use; try --device auto")
+        raise CatalogError(
+            f"--device {name}: this machine has none that torch {torch.__version__} can use; try --device auto"
+        )
     on_cuda = name == "cuda" or (name == "auto" and there["cuda"])
     return torch.device("cuda" if on_cuda else "cpu")
 

@@ -102,8 +102,8 @@ def _scatter(chunks: Chunks, mean: Tensor) -> Tensor:
     if mean.is_cuda:
         total = torch.zeros(n_dims, n_dims, dtype=torch.float64, device=mean.device)
         for rows in chunks():
-            centred = rows - mean
-            total.addmm_(centred.T, centred)
+            on_gpu = rows - mean
+            total.addmm_(on_gpu.T, on_gpu)
         return total
     lower = np.zeros((n_dims, n_dims), order="F")
     for rows in chunks():

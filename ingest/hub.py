@@ -17,8 +17,8 @@ from filelock import FileLock
 from huggingface_hub import HfApi, HfFileSystem, constants, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
+    HfHubHTTPError,
     HFValidationError,
-    HTTPError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
@@ -34,6 +34,8 @@ TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "vocab.json", "vocab.txt", "merges.txt", "*.model", "*.tiktoken",
 )  # fmt: skip
+# What the hub's client raises where nothing answers: its HTTP library's own error, of whichever generation.
+_TRANSPORT_ERROR: type[Exception] = HfHubHTTPError.__bases__[0]
 # One request's share of a tensor: what an interruption loses, and what is in memory at once.
 STEP_BYTES = 32 << 20
 
@@ -148,9 +150,7 @@ def fetch_tokenizer(repo: str) -> Path:
 def _snapshot(repo: str, revision: str | None, patterns: tuple[str, ...]) -> Path:
     with _explained(repo, revision):
         return Path(
-            snapshot_download(
-                repo, revision=revision, allow_patterns=list(patterns), endpoint=constants.ENDPOINT
-            )
+            snapshot_download(repo, revision=revision, allow_patterns=list(patterns), endpoint=constants.ENDPOINT)
         )
 
 
@@ -161,7 +161,7 @@ def _explained(repo: str, revision: str | None = None) -> Iterator[None]:
         yield
     except GatedRepoError:
         raise CatalogError(
-            f"{repo}: is gated; accept its terms on {constants.ENDPOINT}/{repo} and log in (`hf auth login`, or HF_TOKEN)"
+            f"{repo}: is gated; accept its terms on {constants.ENDPOINT}/{repo}, then `hf auth login` or set HF_TOKEN"
         ) from None
     except RepositoryNotFoundError:
         raise CatalogError(
@@ -171,7 +171,7 @@ def _explained(repo: str, revision: str | None = None) -> Iterator[None]:
         raise CatalogError(f"{repo}: has no revision '{revision}'") from None
     except HFValidationError as error:
         raise CatalogError(f"{repo}: no such file or folder, and no Hugging Face id ({error})") from None
-    except (HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, TimeoutError) as error:
+    except (_TRANSPORT_ERROR, LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, TimeoutError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CatalogError(
             f"{repo}: no such folder here, and {constants.ENDPOINT} gave no answer ({reason}); try again: what has "

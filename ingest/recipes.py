@@ -43,9 +43,7 @@ class Sky:
                     "choose others in a recipe's [sky]"
                 )
         if self.orient and self.orient.token >= n_tokens:
-            raise CatalogError(
-                f"recipe: sky.orient.token is {self.orient.token}, but W has rows 0 to {n_tokens - 1}"
-            )
+            raise CatalogError(f"recipe: sky.orient.token is {self.orient.token}, but W has rows 0 to {n_tokens - 1}")
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def _sky(table: Mapping[str, Any]) -> Sky:
         raise CatalogError("sky: components are numbered from 1; 0 is none")
     if len({abs(axis) for axis in sky.axes()}) < len(AXES):
         raise CatalogError(
-            f"sky: north {sky.north}, meridian {sky.meridian} and equinox {sky.equinox} must be three different components"
+            f"sky: north {sky.north}, meridian {sky.meridian} and equinox {sky.equinox} must be three different ones"
         )
     if sky.orient and min(sky.axes()) < 0:
         raise CatalogError("sky.orient: settles the signs by itself; it can't go with a negative component")
@@ -107,7 +105,9 @@ def _orient(table: Mapping[str, Any]) -> Orient:
     _known(table, "sky.orient.", keys)
     for key in keys:
         if key not in table:
-            raise CatalogError(f"sky.orient.{key}: missing; write orient = {{ token = 124, x = '+', y = '+', z = '-' }}")
+            raise CatalogError(
+                f"sky.orient.{key}: missing; write orient = {{ token = 124, x = '+', y = '+', z = '-' }}"
+            )
     token = _integer(table["token"], "sky.orient.token")
     if token < 0:
         raise CatalogError(f"sky.orient.token: {token} is no token_id; they are numbered from 0")

@@ -19,7 +19,7 @@ _UNIT_ROUNDOFF = 2.0**-53
 # fp64 has 52 stored significand bits, bf16 7: rounding drops 45.
 _DROPPED_BITS = 45
 _SMALLEST_NORMAL = 2.0**-126
-# Adding 1.5·2⁵²·g and taking it away again rounds to a multiple of g, ties to even; bf16's subnormals are those of 2⁻¹³³.
+# Adding 1.5·2⁵²·g and taking it away rounds to a multiple of g, ties to even; bf16's subnormals are those of 2⁻¹³³.
 _SUBNORMAL_ROUNDER = 1.5 * 2.0**52 * 2.0**-133
 # Halfway between the largest bf16 and the 2¹²⁸ that would follow: from here on, infinity.
 _OVERFLOW = (2.0 - 2.0**-8) * 2.0**127

@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from catalog import schemas
 from catalog.errors import CatalogError
-from catalog.publish import already_there, conflicts, prepare, read_state, staging
+from catalog.publish import already_there, conflicts, prepare, staging
+from catalog.state import read_state
 from catalog.tables import TableWriter, lists_of, vector_row_group, write_table
 from ingest import features
 from ingest.devices import described, fp64_device
@@ -179,7 +180,7 @@ def _warnings(job: Job, matrix: Matrix, scanned: Scan, components: Components) -
     """Give what a user should know of a matrix before trusting its numbers."""
     n_nonfinite = int((~scanned.finite).sum())
     if n_nonfinite:
-        yield f"{n_nonfinite:,} rows have a NaN or an infinity: their features are NULL, and they take no part in the PCA"
+        yield f"{n_nonfinite:,} rows have a NaN or an infinity: their features are NULL, and the PCA is without them"
     if scanned.n_zero:
         yield f"{scanned.n_zero:,} rows are zero: they have no place on the sky"
     if job.vocabulary is not None and len(job.vocabulary) < matrix.n_tokens:

@@ -228,7 +228,9 @@ def _matrices(
     """Return the chosen matrices by model key, and warnings."""
     config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
     if not config and not options.tensor:
-        raise CatalogError(f"{tensors.where}: has no {CONFIG}, so nothing says which tensor is W; name it with --tensor")
+        raise CatalogError(
+            f"{tensors.where}: has no {CONFIG}, so nothing says which tensor is W; name it with --tensor"
+        )
     chosen = [(choice.matrix, tensors.matrix(choice.tensor)) for choice in choose(tensors, config, options)]
     if len(chosen) == 2 and _same_values(chosen[0][1], chosen[1][1]):
         return {name: ("tied", chosen[0][1])}, []

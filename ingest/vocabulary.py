@@ -2,7 +2,7 @@
 
 Bytes come from the entry itself, not from `decode([id])`, which gives U+FFFD for a part of a character and drops
 SentencePiece's leading space. What an entry's spelling means is read from the backend's decoder: byte-level alphabets
-(GPT-2 and most since), SentencePiece's ▁ and <0xNN>, WordPiece's ##, end-of-word suffixes. An added token is spelled as is.
+(GPT-2 and most since), SentencePiece's ▁ and <0xNN>, WordPiece's ##, end-of-word suffixes. Added tokens are as spelled.
 """
 
 import codecs
@@ -35,7 +35,7 @@ class Token:
 
 
 def load_vocabulary(folder: Path) -> dict[int, Token]:
-    """Return every entry of the tokenizer in a folder, by token_id; CatalogError where there is none to be had safely."""
+    """Return every entry of the tokenizer in a folder, by token_id; CatalogError where none can be had safely."""
     return vocabulary(_load(folder))
 
 
@@ -71,7 +71,7 @@ def require_rows(tokens: Mapping[int, Token], n_tokens: int) -> None:
 
 
 def token_columns(tokens: Mapping[int, Token], n_tokens: int) -> dict[str, list[Any]]:
-    """Return the columns of `tokens` for the rows 0 to n_tokens - 1 of W: kind 'missing' where there is no entry."""
+    """Return the columns of `tokens` for rows 0 to n_tokens - 1 of W; kind 'missing' where there's no entry."""
     rows = [tokens.get(i) for i in range(n_tokens)]
     return {
         "token_id": list(range(n_tokens)),
@@ -93,7 +93,7 @@ def _load(folder: Path) -> Any:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except Exception as error:  # noqa: BLE001 (transformers raises every kind: whatever it is, this folder won't do)
+    except Exception as error:
         if "trust_remote_code" in str(error):
             raise CatalogError(
                 f"{folder}: the tokenizer needs code from the model's author, which is never run here; "
@@ -165,7 +165,7 @@ def _byte_alphabet() -> dict[str, int]:
 
 
 def _roundtrips(backend: Any, ids: list[int]) -> list[bool]:
-    """Whether encode(decode([id])) = [id] for each id, by the backend, with no special tokens added."""
+    """Whether encode(decode([id])) = [id] for each id, by the backend, no special tokens added."""
     texts = backend.decode_batch([[i] for i in ids], skip_special_tokens=False)
     encodings = backend.encode_batch_fast(texts, add_special_tokens=False)
     return [encoding.ids == [i] for encoding, i in zip(encodings, ids, strict=True)]

@@ -55,7 +55,8 @@ class Matrix:
     def row(self, token_id: int) -> Tensor:
         """Return one row as stored, `(n_dims,)`."""
         with _opened(self.path) as file:
-            return file.get_slice(self.tensor)[token_id : token_id + 1][0]
+            row: Tensor = file.get_slice(self.tensor)[token_id : token_id + 1][0]
+            return row
 
 
 def open_matrix(path: Path, tensor: str) -> Matrix:
@@ -132,8 +133,6 @@ def _opened(path: Path) -> Any:
     except FileNotFoundError:
         raise CatalogError(f"{path}: no such file") from None
     except SafetensorError as error:
-        raise CatalogError(
-            f"{path}: not a safetensors file, or a damaged one ({error}); download it again"
-        ) from None
+        raise CatalogError(f"{path}: not a safetensors file, or a damaged one ({error}); download it again") from None
     except OSError as error:
         raise CatalogError(f"{path}: can't be read ({error})") from None

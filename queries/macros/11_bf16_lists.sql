@@ -13,7 +13,9 @@ create macro bf16_row(row_values, storage) as
             row_values::double[],
             lambda w: case
                 when abs(w) < 1.1754943508222875e-38::double
-                    then w + 6.203854594147708e-25::double - 6.203854594147708e-25::double
+                    then
+                        w + 6.203854594147708e-25::double
+                        - 6.203854594147708e-25::double
                 when abs(w) >= 3.3961775292304957e38::double
                     then sign(w) * 'inf'::double
                 else w * 35184372088833.0::double - (w * 35184372088833.0::double - w)

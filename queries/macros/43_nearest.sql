@@ -14,11 +14,9 @@ apart as not materialized (
     select
         v.model,
         v.token_id,
-        list_distance(
-            v.vector::double[],
-            (select o.numbers from own as o where o.model = v.model)
-        ) as distance
+        list_distance(v.vector::double[], o.numbers) as distance
     from vectors as v
+    inner join own as o on v.model = o.model
 ),
 
 shown as not materialized (
@@ -35,12 +33,12 @@ shown as not materialized (
         on
             a.model = f.model
             and a.token_id = f.token_id
-            and f.duplicate_of = f.token_id
+            and a.token_id = f.duplicate_of
     inner join features as mine
         on
             a.model = mine.model
+            and a.token_id <> mine.duplicate_of
             and mine.token_id = token
-            and mine.duplicate_of <> a.token_id
 )
 
 select

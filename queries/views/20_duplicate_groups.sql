@@ -13,6 +13,6 @@ group by model, duplicate_of;
 comment on view duplicate_groups is
 'One row per vector that two tokens or more share.';
 comment on column duplicate_groups.model is 'the catalogued matrix';
-comment on column duplicate_groups.duplicate_of is 'the lowest token_id with the vector';
+comment on column duplicate_groups.duplicate_of is 'lowest token_id with the vector';
 comment on column duplicate_groups.n_tokens is 'how many tokens share it';
 comment on column duplicate_groups.token_ids is 'all of them, ascending';

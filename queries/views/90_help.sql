@@ -75,7 +75,7 @@ order by
     place;
 
 comment on view help is
-'One row per table, view, macro and column of the catalog: from help where kind = ''macro''';
+'One row per table, view, macro and column: from help where kind = ''macro''';
 comment on column help.name is 'the name; tokens.text for a column';
 comment on column help.kind is 'table, view, macro or column';
 comment on column help.signature is 'a macro''s parameters; a column''s type';

@@ -1,0 +1,101 @@
+"""What a catalog holds at present: the version of each model that its database shows. Reads; changes nothing."""
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from catalog import paths
+from catalog.errors import CatalogError
+
+
+@dataclass(frozen=True)
+class Version:
+    """One immutable state of a model: its name and its folder, relative to the catalog."""
+
+    name: str
+    folder: str
+
+
+@dataclass(frozen=True)
+class State:
+    """What a generation shows: the current version of each model, and the folder it had before."""
+
+    models: dict[str, Version] = field(default_factory=dict)
+    before: dict[str, str] = field(default_factory=dict)
+
+    def folders(self) -> set[str]:
+        """Every version folder that this state still wants on disk."""
+        return {version.folder for version in self.models.values()} | set(self.before.values())
+
+    def dumps(self) -> str:
+        """Return the state as JSON."""
+        return json.dumps(asdict(self), indent=2)
+
+    @staticmethod
+    def loads(text: str) -> "State":
+        """Read a state from JSON; ValueError, KeyError or TypeError where it is none."""
+        state = json.loads(text)
+        models = {model: Version(**version) for model, version in state["models"].items()}
+        return State(models, dict(state["before"]))
+
+
+def require(catalog: Path) -> Path:
+    """Return the absolute path of an existing catalog; CatalogError where there is none."""
+    catalog = Path(os.path.abspath(catalog))
+    if not (catalog / paths.DATABASE).exists():
+        found = "nothing is there"
+        if catalog.is_file():
+            found = "is a file"
+        elif (catalog / paths.MODELS).is_dir():
+            raise CatalogError(
+                f"{catalog}: has no {paths.DATABASE}; `token-catalog rebuild --catalog DIR` makes it anew"
+            )
+        elif catalog.is_dir():
+            found = f"has no {paths.DATABASE}"
+        raise CatalogError(
+            f"{catalog}: no catalog ({found}); `token-catalog ingest` or `demo` makes one, --catalog names another"
+        )
+    return catalog
+
+
+def read_state(catalog: Path) -> State:
+    """Return what the current generation shows; with no readable generation, the newest whole version of each model."""
+    try:
+        return State.loads(_generation(catalog).joinpath(paths.STATE).read_text())
+    except (OSError, ValueError, KeyError, TypeError):
+        return State(newest_on_disk(catalog))
+
+
+def unknown_model(name: str, state: State) -> CatalogError:
+    """Return the error for a model that isn't in the catalog."""
+    there = ", ".join(sorted(state.models)) or "nothing yet"
+    return CatalogError(f"'{name}': no such model; the catalog has: {there}")
+
+
+def newest_on_disk(catalog: Path) -> dict[str, Version]:
+    """Return the newest whole version of each model under `models/`."""
+    newest: dict[str, Version] = {}
+    for path in sorted((catalog / paths.MODELS).glob(f"*/*/{paths.MANIFEST}")):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            manifest = json.loads(path.read_text())
+            version = Version(manifest["name"], path.parent.relative_to(catalog).as_posix())
+            if is_whole(catalog, version):
+                newest[manifest["model"]] = version
+    return newest
+
+
+def is_whole(catalog: Path, version: Version) -> bool:
+    """Whether every file that a version's manifest names is there, at its size."""
+    folder = catalog / version.folder
+    try:
+        files = json.loads((folder / paths.MANIFEST).read_text())["files"]
+        return all((folder / name).stat().st_size == size for name, size in files.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _generation(catalog: Path) -> Path:
+    """Return the folder of the generation that `catalog.duckdb` points to; OSError where it is no symlink."""
+    return catalog / (catalog / paths.DATABASE).readlink().parent

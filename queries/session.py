@@ -1,0 +1,121 @@
+"""Asking a catalog: a private copy of its database, one query or the DuckDB shell on it.
+
+The copy (a few hundred KB: it holds no data) keeps everybody out of everybody's way: DuckDB locks what it opens.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from catalog import paths
+from catalog.errors import CatalogError
+from catalog.quoting import quoted
+from catalog.state import read_state, require, unknown_model
+
+if TYPE_CHECKING:
+    import duckdb
+
+FORMATS = ("table", "csv", "json", "parquet")
+_COPY_OPTIONS = {
+    "csv": "format csv, header",
+    "json": "format json, array",
+    "parquet": "format parquet, compression zstd",
+}
+_SHELL = "duckdb"
+
+
+def run_query(
+    catalog: Path, query: str, *, format_: str = "table", output: Path | None = None, model: str | None = None
+) -> None:
+    """Run SQL on a catalog, and write the last statement's rows to stdout, or to a file in one of FORMATS.
+
+    CatalogError where DuckDB refuses it, or the format doesn't fit the place.
+    """
+    if format_ not in FORMATS:
+        raise CatalogError(f"--format {format_}: unknown; one of {', '.join(FORMATS)}")
+    if format_ == "parquet" and output is None and sys.stdout.isatty():
+        raise CatalogError("--format parquet is not for a terminal; --output FILE says where it goes")
+    import duckdb
+
+    try:
+        with connected(catalog, model) as connection:
+            statements = connection.extract_statements(query)
+            if not statements:
+                raise CatalogError("no query; try: token-catalog sql 'from help'")
+            for statement in statements[:-1]:
+                connection.execute(statement)
+            _write(connection, connection.sql(statements[-1].query), format_, output)
+    except duckdb.Error as error:
+        raise CatalogError(str(error)) from None
+
+
+def open_shell(catalog: Path, model: str | None = None) -> int:
+    """Open the DuckDB shell on a catalog, narrowed to a model or not; return its exit code."""
+    executable = find_shell()
+    with _private_copy(catalog, model) as script:
+        return subprocess.call([executable, "-init", str(script)])
+
+
+def find_shell() -> str:
+    """Return the path of the DuckDB shell, beside this Python or else on PATH; CatalogError where there is none."""
+    beside = Path(sys.executable).with_name(_SHELL)
+    found = str(beside) if beside.is_file() else shutil.which(_SHELL)
+    if not found:
+        raise CatalogError("the DuckDB shell isn't installed; `pip install duckdb-cli` brings it")
+    return found
+
+
+@contextmanager
+def connected(catalog: Path, model: str | None = None) -> "Iterator[duckdb.DuckDBPyConnection]":
+    """Give a DuckDB connection to a private copy of a catalog."""
+    import duckdb
+
+    with _private_copy(catalog, model) as script, duckdb.connect(":memory:") as connection:
+        connection.execute(script.read_text())
+        yield connection
+
+
+@contextmanager
+def _private_copy(catalog: Path, model: str | None) -> Iterator[Path]:
+    """Give a script that attaches a copy of the catalog's database; both are deleted in the end."""
+    catalog = require(catalog)
+    if model is not None:
+        state = read_state(catalog)
+        if model not in state.models and all(model != version.name for version in state.models.values()):
+            raise unknown_model(model, state)
+    with tempfile.TemporaryDirectory(prefix="token-catalog-") as folder:
+        copy = Path(folder, paths.DATABASE)
+        shutil.copyfile(catalog / paths.DATABASE, copy)
+        script = Path(folder, "init.sql")
+        # Read-only, so that nobody loses what they'd create in a copy; a database of one's own can be attached.
+        lines = [
+            f"attach {quoted(str(copy))} as catalog (read_only);",
+            "use catalog;",
+            f"set variable catalog_root = {quoted(str(catalog))};",
+        ]
+        if model is not None:
+            lines.append(f"set variable model = {quoted(model)};")
+        script.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        yield script
+
+
+def _write(
+    connection: "duckdb.DuckDBPyConnection", rows: "duckdb.DuckDBPyRelation | None", format_: str, output: Path | None
+) -> None:
+    if rows is None:  # a statement without rows: set variable, attach, copy …
+        return
+    if format_ == "table" and output is None:
+        rows.show(max_width=shutil.get_terminal_size((120, 24)).columns)
+        return
+    if format_ == "table":
+        raise CatalogError("--output goes with --format csv, json or parquet")
+    sys.stdout.flush()
+    destination = "/dev/stdout" if output is None else os.path.abspath(output)
+    rows.create_view("rows_of_the_query")
+    connection.execute(f"copy (from rows_of_the_query) to {quoted(destination)} ({_COPY_OPTIONS[format_]})")

@@ -1,0 +1,64 @@
+"""What several tests make: small matrices on disk, catalogs of them, queries in the real DuckDB shell."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from ingest.demo import demo_model
+from ingest.run import Report, ingest
+from ingest.sources import Options
+from queries.session import connected, find_shell
+
+MINILM = "all-MiniLM-L6-v2"
+
+
+def bf16_matrix(n_tokens: int, n_dims: int, seed: int = 0, scale: float = 0.02) -> torch.Tensor:
+    """Return a random bf16 matrix with a mean, so that its components have signs."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randn(n_tokens, n_dims, generator=generator) * torch.linspace(3, 1, n_dims) * scale
+    return (rows + 0.3 * scale).to(torch.bfloat16)
+
+
+def save_bare(path: Path, W: torch.Tensor) -> Path:
+    """Save a bare W, as the notebooks keep it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({"W": W.contiguous()}, path)
+    return path
+
+
+def ingest_bare(catalog: Path, W: torch.Tensor, name: str = "m", **options: Any) -> Report:
+    """Catalogue a matrix without a tokenizer."""
+    path = save_bare(catalog.parent / f"{abs(hash(name))}.safetensors", W)
+    return ingest(catalog, str(path), Options(name=name), with_tokenizer=False, **options)
+
+
+def minilm_folder() -> Path:
+    """Return the folder of the real model that `make` installs."""
+    return demo_model()
+
+
+def rows(catalog: Path, query: str, model: str | None = None) -> list[tuple[Any, ...]]:
+    """Return a query's rows, by way of what `token-catalog sql` uses."""
+    with connected(catalog, model) as connection:
+        return connection.execute(query).fetchall()
+
+
+def in_shell(catalog: Path, script: str, *, cwd: Path | None = None) -> list[dict[str, Any]]:
+    """Return the rows of the last statement of a script, run in the real DuckDB shell through `open.sql`."""
+    done = subprocess.run(
+        [find_shell(), "-readonly", "-json", "-init", str(catalog / "open.sql"), str(catalog / "catalog.duckdb")],
+        input=script,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=120,
+        check=False,
+    )
+    if done.returncode or "Error" in done.stderr:
+        raise AssertionError(done.stderr)
+    result: list[dict[str, Any]] = json.loads(done.stdout) if done.stdout.strip() else []
+    return result

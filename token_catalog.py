@@ -1,0 +1,250 @@
+"""The command line: parse, call, print. Nothing is computed here, and torch loads only with `ingest` and `demo`."""
+
+import errno
+import os
+import resource
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from catalog.errors import CatalogError
+from catalog.paths import default_catalog
+
+if TYPE_CHECKING:
+    from ingest.run import Report
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+DEBUG_VARIABLE = "TOKEN_CATALOG_DEBUG"
+
+app = typer.Typer(
+    name="token-catalog",
+    help="A catalog of language models' token embeddings: ingest a model once, then ask in SQL.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+CatalogOption = Annotated[
+    Path,
+    typer.Option(
+        "--catalog",
+        default_factory=default_catalog,
+        show_default="$TOKEN_CATALOG, else ./token-catalog",
+        help="The catalog's folder.",
+    ),
+]
+DeviceOption = Annotated[
+    str, typer.Option(help="auto, cuda, mps or cpu: where to compute (MPS has no fp64, so the CPU does it there).")
+]
+ProfileOption = Annotated[bool, typer.Option("--profile", help="Print seconds per stage and peak memory to stderr.")]
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "1"
+
+
+@app.command()
+def ingest(
+    catalog: CatalogOption,
+    source: Annotated[
+        str, typer.Argument(help="A Hugging Face id, a folder with a model, or a W.safetensors.", metavar="SOURCE")
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="The model's name in the catalog.", show_default="from SOURCE")
+    ] = None,
+    matrix: Annotated[
+        str | None,
+        typer.Option(help="input, output or both: which matrix of an untied model.", show_default="all stored apart"),
+    ] = None,
+    tensor: Annotated[str | None, typer.Option(help="The tensor to take, by its name in the file.")] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="A folder with a tokenizer, or a Hugging Face id.", show_default="SOURCE's own")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hugging Face id.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A recipe (TOML): which components span the sky.")] = None,
+    device: DeviceOption = "auto",
+    replace: Annotated[bool, typer.Option("--replace", help="Take the place of a model of that name.")] = False,
+    no_vectors: Annotated[
+        bool, typer.Option("--no-vectors", help="Leave out the vectors (70% of a bf16 matrix's size).")
+    ] = False,
+    no_tokenizer: Annotated[bool, typer.Option("--no-tokenizer", help="Catalogue W without any text.")] = False,
+    profile: ProfileOption = False,
+) -> None:
+    r"""Catalogue a model: features, tokens and vectors of every row of W.
+
+    \b
+    token-catalog ingest Qwen/Qwen3-4B-Instruct-2507
+    token-catalog ingest ./my-model --name mine --matrix output
+    token-catalog ingest tensors/M/W.safetensors --tokenizer ./my-model
+    """
+    from ingest.recipes import load_recipe
+    from ingest.run import ingest as run
+    from ingest.sources import Options
+
+    report = run(
+        catalog,
+        source,
+        Options(name, matrix, tensor, revision, tokenizer),
+        recipe=load_recipe(recipe) if recipe else None,
+        device=device,
+        replace=replace,
+        with_vectors=not no_vectors,
+        with_tokenizer=not no_tokenizer,
+    )
+    _print_report(report, catalog, profile=profile)
+
+
+@app.command()
+def demo(catalog: CatalogOption, device: DeviceOption = "auto", profile: ProfileOption = False) -> None:
+    r"""Ingest a real model (all-MiniLM-L6-v2, installed by `make demo`) and show some answers.
+
+    \b
+    token-catalog demo
+    """
+    from ingest.demo import ingest_demo
+    from queries.demo import show_demo
+
+    report = ingest_demo(catalog, device)
+    _print_report(report, catalog, profile=profile)
+    show_demo(catalog, report.models[0])
+
+
+@app.command()
+def models(catalog: CatalogOption) -> None:
+    r"""List what the catalog has.
+
+    \b
+    token-catalog models
+    """
+    from queries.session import run_query
+
+    run_query(
+        catalog,
+        "select model, matrix, dtype, n_tokens, n_dims, n_vocab, source, ingested_at::timestamp_s as ingested_at "
+        "from models order by model",
+    )
+
+
+@app.command()
+def remove(
+    catalog: CatalogOption, model: Annotated[str, typer.Argument(help="A model, or a name with several.")]
+) -> None:
+    r"""Take a model out of the catalog and delete its files.
+
+    \b
+    token-catalog remove all-MiniLM-L6-v2
+    """
+    from catalog.publish import remove as run
+
+    for gone in run(catalog, model):
+        typer.echo(f"removed {gone}")
+
+
+@app.command()
+def rebuild(catalog: CatalogOption) -> None:
+    r"""Make catalog.duckdb anew from the Parquet files (after moving the folder, say), and clear what nothing names.
+
+    \b
+    token-catalog rebuild --catalog ./token-catalog
+    """
+    from catalog.publish import rebuild as run
+
+    rebuilt = run(catalog)
+    for model in rebuilt.adopted:
+        typer.echo(f"adopted {model}: its files were there, the database didn't name them")
+    for model in rebuilt.gone:
+        typer.echo(f"left out {model}: its files are gone", err=True)
+    typer.echo(f"rebuilt {catalog}: {len(rebuilt.models)} models; cleared {rebuilt.n_cleared} folders")
+
+
+@app.command()
+def shell(
+    catalog: CatalogOption,
+    model: Annotated[str | None, typer.Argument(help="Narrow every view to this model, or name.")] = None,
+) -> None:
+    r"""Open the DuckDB shell on the catalog, on a copy, so that nobody is locked out; `from help` says what there is.
+
+    \b
+    token-catalog shell
+    token-catalog shell all-MiniLM-L6-v2
+    """
+    from queries.session import open_shell
+
+    raise typer.Exit(open_shell(catalog, model))
+
+
+@app.command()
+def sql(
+    catalog: CatalogOption,
+    query: Annotated[str, typer.Argument(help="SQL; several statements are run in turn, the last one's rows written.")],
+    format_: Annotated[str, typer.Option("--format", help="table, csv, json or parquet.")] = "table",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file instead of stdout.")] = None,
+    model: Annotated[str | None, typer.Option(help="Narrow every view to this model, or name.")] = None,
+) -> None:
+    r"""Run SQL on the catalog.
+
+    \b
+    token-catalog sql "from help where kind = 'table'"
+    token-catalog sql "from features" --format parquet -o features.parquet
+    """
+    from queries.session import run_query
+
+    run_query(catalog, query, format_=format_, output=output, model=model)
+
+
+def main() -> None:
+    """Run the command line, and leave with its exit code: 2 for bad input, 130 for Ctrl-C."""
+    try:
+        code = app(standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted; the catalog is as it was", EXIT_INTERRUPTED)
+    except BrokenPipeError:  # `token-catalog sql … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except CatalogError as error:
+        _fail(str(error), EXIT_BAD_INPUT)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{os.strerror(error.errno)}; the catalog is as it was; --catalog names another", EXIT_BAD_INPUT)
+    except Exception as error:
+        if not hasattr(error, "exit_code") or not hasattr(error, "show"):
+            raise
+        error.show()  # a wrong option or argument, in click's words
+        code = error.exit_code
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> None:
+    if os.environ.get(DEBUG_VARIABLE):
+        raise  # the error that brought us here
+    print(f"token-catalog: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _print_report(report: "Report", catalog: Path, *, profile: bool) -> None:
+    for warning in report.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if profile:
+        # Linux counts in KiB, macOS in bytes.
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        for stage, seconds in report.seconds.items():
+            print(f"{stage:12}{seconds:8.2f} s", file=sys.stderr)
+        print(f"{'total':12}{sum(report.seconds.values()):8.2f} s", file=sys.stderr)
+        print(f"{'peak memory':12}{peak / 2**20:8.0f} MiB", file=sys.stderr)
+    for model in report.models:
+        typer.echo(f"catalogued {model} in {catalog}")
+
+
+if __name__ == "__main__":
+    main()
