@@ -127,13 +127,13 @@ def principal_components(rows: Rows, found: Scan, sky: Sky) -> Components:
 def project(rows: Rows, found: Scan, components: Components, sky: Sky) -> dict[str, Any]:
     """Return the columns of `features`, NULL where a row isn't finite."""
     n_leading = min(geometry.N_LEADING, rows.matrix.n_dims)
-    axes = [np.sign(axis) * components.vectors[abs(axis) - 1] for axis in sky.axes()]
-    basis = np.vstack([components.vectors[:n_leading], *axes])
-    on_device = torch.from_numpy(basis).to(rows.device).T
+    # A sky axis past the leading components is projected on beside them; the others are among them.
+    numbers = [*range(1, n_leading + 1), *(abs(axis) for axis in sky.axes() if abs(axis) > n_leading)]
+    basis = torch.from_numpy(components.vectors[np.array(numbers) - 1]).to(rows.device).T
     chunks = rows.finite(found.finite, "sky")
-    projections = np.full((len(found.finite), len(basis)), np.nan)
-    projections[found.finite] = np.concatenate([(chunk @ on_device).cpu().numpy() for chunk in chunks]) + 0.0
-    x, y, z = projections[:, n_leading:].T
+    projections = np.full((len(found.finite), len(numbers)), np.nan)
+    projections[found.finite] = np.concatenate([(chunk @ basis).cpu().numpy() for chunk in chunks]) + 0.0
+    x, y, z = (np.sign(axis) * projections[:, numbers.index(abs(axis))] + 0.0 for axis in sky.axes())
     radius, lat, lon = geometry.sky(x, y, z)
     duplicate_of, duplicate_count = _duplicates(found)
     missing = ~found.finite
