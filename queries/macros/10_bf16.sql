@@ -13,7 +13,7 @@ create macro bf16(number) as
     case
         when number is null then null
         when isnan(number::double) then 'nan'::float
-        when abs(number::double) >= 3.3961775292304957e38
+        when abs(number::double) >= 3.39617752923046e38
             then sign(number::double)::float * 'inf'::float
         when number = 0 then 0::float
         else

@@ -16,7 +16,7 @@ create macro bf16_row(row_values, storage) as
                     then
                         w + 6.203854594147708e-25::double
                         - 6.203854594147708e-25::double
-                when abs(w) >= 3.3961775292304957e38::double
+                when abs(w) >= 3.39617752923046e38::double
                     then sign(w) * 'inf'::double
                 else w * 35184372088833.0::double - (w * 35184372088833.0::double - w)
             end
@@ -34,13 +34,17 @@ comment on macro bf16_row is
 -- 2^-126 keeps more bits than bfloat16 would: at most 2^-134 each, far below the
 -- rounding of the sum that follows.
 create macro bf16_unit_row(row_values, row_norm) as
-    list_transform(
-        list_transform(row_values, lambda w: w / row_norm),
-        lambda q: q * 65537::float - (q * 65537::float - q)
-    );
+    case
+        when row_norm > 0
+            then list_transform(
+                list_transform(row_values, lambda w: w / row_norm),
+                lambda q: q * 65537::float - (q * 65537::float - q)
+            )
+    end;
 
 comment on macro bf16_unit_row is
-'a bfloat16 row divided by its bfloat16 norm, each quotient rounded to bfloat16';
+'a bfloat16 row divided by its bfloat16 norm, each quotient rounded to bfloat16; NULL at
+norm 0';
 
 create macro bf16_list(numbers) as
     list_transform(numbers, lambda number: bf16(number))::double[];

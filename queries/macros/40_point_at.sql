@@ -10,13 +10,16 @@ create macro point_at(h) as table
 with given as not materialized (
     select
         h::double[] as numbers,
-        nullif(length_of(h), 0) as h_norm
+        length_of(h) as h_norm
 ),
 
 pointing as not materialized (
     select
         bf16_list(numbers) as h16,
-        bf16_list(list_transform(numbers, lambda number: number / h_norm)) as r16
+        case
+            when h_norm > 0
+                then bf16_list(list_transform(numbers, lambda number: number / h_norm))
+        end as r16
     from given
 ),
 
@@ -42,7 +45,7 @@ normed as not materialized (
         r16,
         w16,
         length_of(w16) as w16_norm,
-        bf16(nullif(length_of(w16), 0)) as w16_norm_bf16
+        bf16(length_of(w16)) as w16_norm_bf16
     from rounded
 ),
 

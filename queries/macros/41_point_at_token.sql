@@ -6,7 +6,7 @@ with given as not materialized (
     select
         model,
         vector::double[] as numbers,
-        nullif(length_of(vector), 0) as h_norm
+        length_of(vector) as h_norm
     from vectors
     where token_id = token
 ),
@@ -15,7 +15,10 @@ pointing as not materialized (
     select
         model,
         bf16_list(numbers) as h16,
-        bf16_list(list_transform(numbers, lambda number: number / h_norm)) as r16
+        case
+            when h_norm > 0
+                then bf16_list(list_transform(numbers, lambda number: number / h_norm))
+        end as r16
     from given
 ),
 
@@ -38,7 +41,7 @@ normed as not materialized (
         r16,
         w16,
         length_of(w16) as w16_norm,
-        bf16(nullif(length_of(w16), 0)) as w16_norm_bf16
+        bf16(length_of(w16)) as w16_norm_bf16
     from rounded
 ),
 
