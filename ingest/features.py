@@ -8,6 +8,7 @@ Rows with a NaN or an infinity take part in the first only, where they are found
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,18 +90,21 @@ def scan(rows: Rows) -> Scan:
     """Pass over W once; CatalogError where no row is finite."""
     total = torch.zeros(rows.matrix.n_dims, dtype=torch.float64, device=rows.device)
     hasher = hashlib.sha256()
-    finite, norm, norm16, digests = [], [], [], []
-    for (_, stored), (_, chunk) in _both(rows):
-        hasher.update(stored.contiguous().view(torch.uint8).numpy().data)
-        digests += linkage.row_digests(stored)
-        kept = torch.isfinite(chunk).all(dim=1)
-        values = torch.where(kept[:, None], chunk, torch.zeros((), dtype=chunk.dtype, device=chunk.device))
-        exact = values.double()
-        total += exact.sum(dim=0)
-        finite.append(kept.cpu().numpy())
-        norm.append(torch.linalg.vector_norm(exact, dim=1).cpu().numpy())
-        rounded = exact if rows.matrix.dtype == "bf16" else values.to(torch.bfloat16).double()
-        norm16.append(norm_bf16(rounded).cpu().numpy())
+    finite, norm, norm16, hashed = [], [], [], []
+    # Hashing lets go of Python's lock, so one thread hashes while torch computes.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        for (_, stored), (_, chunk) in _both(rows):
+            hashed.append(thread.submit(_hash, hasher, stored))
+            kept = torch.isfinite(chunk).all(dim=1)
+            if not kept.all():
+                chunk = torch.where(kept[:, None], chunk, torch.zeros((), dtype=chunk.dtype, device=chunk.device))
+            exact = chunk.double()
+            total += exact.sum(dim=0)
+            finite.append(kept.cpu().numpy())
+            norm.append(torch.linalg.vector_norm(exact, dim=1).cpu().numpy())
+            rounded = exact if rows.matrix.dtype == "bf16" else chunk.to(torch.bfloat16).double()
+            norm16.append(norm_bf16(rounded).cpu().numpy())
+        digests = [digest for future in hashed for digest in future.result()]
     is_finite = np.concatenate(finite)
     if not is_finite.any():
         raise CatalogError(f"{rows.matrix.path}: tensor '{rows.matrix.tensor}' has no finite row")
@@ -146,6 +150,12 @@ def project(rows: Rows, found: Scan, components: Components, sky: Sky) -> dict[s
         "lon": np.ma.MaskedArray(lon, np.isnan(lon)),
         "pcs": _lists(projections[:, :n_leading], missing),
     }
+
+
+def _hash(hasher: "hashlib._Hash", stored: Tensor) -> list[bytes]:
+    """Feed the stored bytes to the tensor's hash, and return the rows' digests."""
+    hasher.update(stored.contiguous().view(torch.uint8).numpy().data)
+    return linkage.row_digests(stored)
 
 
 def _both(rows: Rows) -> Iterator[tuple[tuple[int, Tensor], tuple[int, Tensor]]]:

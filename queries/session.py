@@ -49,8 +49,8 @@ def run_query(
             if not statements:
                 raise CatalogError("no query; try: token-catalog sql 'from help'")
             for statement in statements[:-1]:
-                connection.execute(statement)
-            _write(connection, connection.sql(statements[-1].query), format_, output)
+                connection.execute(statement).fetchall()  # a result left open blocks the next one
+            _write(connection.sql(statements[-1].query), format_, output)
     except duckdb.Error as error:
         raise CatalogError(str(error)) from None
 
@@ -105,9 +105,7 @@ def _private_copy(catalog: Path, model: str | None) -> Iterator[Path]:
         yield script
 
 
-def _write(
-    connection: "duckdb.DuckDBPyConnection", rows: "duckdb.DuckDBPyRelation | None", format_: str, output: Path | None
-) -> None:
+def _write(rows: "duckdb.DuckDBPyRelation | None", format_: str, output: Path | None) -> None:
     if rows is None:  # a statement without rows: set variable, attach, copy …
         return
     if format_ == "table" and output is None:
@@ -117,5 +115,4 @@ def _write(
         raise CatalogError("--output goes with --format csv, json or parquet")
     sys.stdout.flush()
     destination = "/dev/stdout" if output is None else os.path.abspath(output)
-    rows.create_view("rows_of_the_query")
-    connection.execute(f"copy (from rows_of_the_query) to {quoted(destination)} ({_COPY_OPTIONS[format_]})")
+    rows.query("answer", f"copy (from answer) to {quoted(destination)} ({_COPY_OPTIONS[format_]})")

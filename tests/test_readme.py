@@ -1,0 +1,54 @@
+"""The README tells the truth: its questions give its answers, and its commands exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from catalog.schemas import TABLES
+from ingest.recipes import load_recipe
+from tests.readme import README, answer, pairs
+from token_catalog import app
+
+QUESTIONS = pairs(README.read_text(encoding="utf-8"))
+
+
+def test_there_are_ten_questions() -> None:
+    assert len(QUESTIONS) == 10
+
+
+@pytest.mark.parametrize(("sql", "text"), QUESTIONS, ids=[str(i) for i in range(1, len(QUESTIONS) + 1)])
+def test_a_question_gives_its_answer_in_the_shell_from_another_folder(
+    minilm: Path, tmp_path: Path, sql: str, text: str
+) -> None:
+    assert answer(minilm, sql, cwd=tmp_path) == text
+
+
+def test_its_commands_have_only_options_that_exist() -> None:
+    group = typer.main.get_command(app)
+    text = README.read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = re.findall(r"^ +(token-catalog .*)$", text, re.MULTILINE)
+    assert len(lines) >= 4
+    for line in lines:
+        _, command, *rest = shlex.split(line, comments=True)
+        subcommand = group.commands[command]  # type: ignore[attr-defined]
+        subcommand.make_parser(typer.Context(subcommand)).parse_args(args=rest)
+
+
+def test_its_recipe_is_one() -> None:
+    (recipe,) = re.findall(r"```toml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    path = Path(README.parent / "README.md")
+    assert path.exists()
+    import tomllib
+
+    from ingest.recipes import parse_recipe
+
+    assert parse_recipe(tomllib.loads(recipe)).sky.axes() == (1, 3, 2)
+    assert load_recipe
+
+
+def test_it_names_every_table() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert [table.name for table in TABLES if table.name not in text] == []
