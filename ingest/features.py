@@ -59,31 +59,35 @@ class Rows:
         self._progress = progress
         self._resident: dict[int, Tensor] = {}
 
-    def stored(self, stage: str) -> Iterator[tuple[int, Tensor]]:
-        """Give (first row, rows as stored, on the CPU)."""
+    def both(self, stage: str) -> Iterator[tuple[Tensor, Tensor]]:
+        """Read the matrix: give each chunk as stored, on the CPU and on the device (one and the same there)."""
         n_chunks = -(-self.matrix.n_tokens // self.n_rows)
-        yield from self._progress(self.matrix.chunks(self.n_rows), stage, n_chunks)
+        keep = self.device.type == "cuda" and self._fits()
+        for start, stored in self._progress(self.matrix.chunks(self.n_rows), stage, n_chunks):
+            moved = stored.to(self.device)
+            if keep:
+                self._resident[start] = moved
+            yield stored, moved
 
     def on_device(self, stage: str) -> Iterator[tuple[int, Tensor]]:
         """Give (first row, rows as stored, on the device)."""
-        if self.device.type == "cpu":
-            yield from self.stored(stage)
-        elif self._resident:
+        if self._resident:
             yield from self._resident.items()
-        else:
-            item_bytes = 4 if self.matrix.dtype == "fp32" else 2
-            fits = self.matrix.n_tokens * self.matrix.n_dims * item_bytes < torch.cuda.mem_get_info(self.device)[0] // 2
-            for start, rows in self.stored(stage):
-                moved = rows.to(self.device)
-                if fits:
-                    self._resident[start] = moved
-                yield start, moved
+            return
+        starts = range(0, self.matrix.n_tokens, self.n_rows)
+        for start, (_, moved) in zip(starts, self.both(stage), strict=True):
+            yield start, moved
 
     def finite(self, finite: npt.NDArray[np.bool_], stage: str) -> Iterator[Tensor]:
         """Give the finite rows as fp64 chunks on the device."""
         for start, rows in self.on_device(stage):
             kept = finite[start : start + len(rows)]
             yield (rows if kept.all() else rows[torch.from_numpy(kept).to(rows.device)]).double()
+
+    def _fits(self) -> bool:
+        item_bytes = 4 if self.matrix.dtype == "fp32" else 2
+        free: int = torch.cuda.mem_get_info(self.device)[0]
+        return self.matrix.n_tokens * self.matrix.n_dims * item_bytes < free // 2
 
 
 def scan(rows: Rows) -> Scan:
@@ -93,7 +97,7 @@ def scan(rows: Rows) -> Scan:
     finite, norm, norm16, hashed = [], [], [], []
     # Hashing lets go of Python's lock, so one thread hashes while torch computes.
     with ThreadPoolExecutor(max_workers=1) as thread:
-        for (_, stored), (_, chunk) in _both(rows):
+        for stored, chunk in rows.both("scan"):
             hashed.append(thread.submit(_hash, hasher, stored))
             kept = torch.isfinite(chunk).all(dim=1)
             if not kept.all():
@@ -156,15 +160,6 @@ def _hash(hasher: "hashlib._Hash", stored: Tensor) -> list[bytes]:
     """Feed the stored bytes to the tensor's hash, and return the rows' digests."""
     hasher.update(stored.contiguous().view(torch.uint8).numpy().data)
     return linkage.row_digests(stored)
-
-
-def _both(rows: Rows) -> Iterator[tuple[tuple[int, Tensor], tuple[int, Tensor]]]:
-    """Give each chunk as stored and on the device: one and the same on the CPU."""
-    if rows.device.type == "cpu":
-        for chunk in rows.stored("scan"):
-            yield chunk, chunk
-    else:
-        yield from zip(rows.stored("scan"), rows.on_device(""), strict=True)
 
 
 def _duplicates(found: Scan) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:

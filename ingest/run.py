@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from catalog import schemas
 from catalog.errors import CatalogError
-from catalog.publish import already_there, conflicts, prepare, staging
+from catalog.publish import already_there, conflicts, staging
 from catalog.state import read_state
 from catalog.tables import TableWriter, lists_of, vector_row_group, write_table
 from ingest import features
@@ -95,7 +95,7 @@ def _refuse_early(catalog: Path, found: Source, recipe: Recipe, *, replace: bool
     """Refuse what can be refused before any work is done."""
     for _, matrix in found.matrices.values():
         recipe.sky.check(matrix.n_tokens, matrix.n_dims)
-    taken = conflicts(read_state(prepare(catalog)), dict.fromkeys(found.matrices, found.name))
+    taken = conflicts(read_state(catalog), dict.fromkeys(found.matrices, found.name))
     if taken and not replace:
         raise already_there(taken)
 

@@ -113,6 +113,16 @@ def _write(rows: "duckdb.DuckDBPyRelation | None", format_: str, output: Path | 
         return
     if format_ == "table":
         raise CatalogError("--output goes with --format csv, json or parquet")
-    sys.stdout.flush()
-    destination = "/dev/stdout" if output is None else os.path.abspath(output)
-    rows.query("answer", f"copy (from answer) to {quoted(destination)} ({_COPY_OPTIONS[format_]})")
+    if output is not None:
+        _copy(rows, format_, Path(os.path.abspath(output)))
+        return
+    # DuckDB would truncate a file that stdout was redirected to, so it writes one of its own.
+    with tempfile.TemporaryDirectory(prefix="token-catalog-") as folder:
+        answer = Path(folder, "answer")
+        _copy(rows, format_, answer)
+        with answer.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+
+
+def _copy(rows: "duckdb.DuckDBPyRelation", format_: str, path: Path) -> None:
+    rows.query("answer", f"copy (from answer) to {quoted(str(path))} ({_COPY_OPTIONS[format_]})")

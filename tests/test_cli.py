@@ -124,6 +124,14 @@ def test_sql_writes_tables_csv_json_and_parquet(minilm: Path, tmp_path: Path) ->
     assert pq.read_table(tmp_path / "it's.parquet").column("text").to_pylist() == expected
 
 
+def test_sql_appends_to_a_file_that_stdout_goes_to(minilm: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("kept\n")
+    with (tmp_path / "out").open("a") as file:
+        command = [sys.executable, "-m", "token_catalog", "sql", "--catalog", str(minilm), "select 1 as a"]
+        subprocess.run([*command, "--format", "csv"], stdout=file, check=True, timeout=60)
+    assert (tmp_path / "out").read_text() == "kept\na\n1\n"
+
+
 def test_sql_runs_several_statements_and_any_that_gives_rows(minilm: Path) -> None:
     base = ["sql", "--catalog", str(minilm), "--format", "csv"]
     done = run(*base, f"set variable model = '{MINILM}'; select count(*) as n from tokens;")
