@@ -2,7 +2,8 @@
 
 Bytes come from the entry itself, not from `decode([id])`, which gives U+FFFD for a part of a character and drops
 SentencePiece's leading space. What an entry's spelling means is read from the backend's decoder: byte-level alphabets
-(GPT-2 and most since), SentencePiece's ▁ and <0xNN>, WordPiece's ##, end-of-word suffixes. Added tokens are as spelled.
+(GPT-2 and most since), SentencePiece's ▁ and <0xNN>, WordPiece's ##, end-of-word suffixes. Added tokens are as spelled,
+but for the ▁ of those that aren't special (Gemma's runs of spaces).
 """
 
 import codecs
@@ -12,14 +13,24 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from catalog.errors import CatalogError
 
-# Names that vocabularies reserve and nothing is trained on: [unused12], <|reserved_special_token_7|>, <unused3>, ….
-_UNUSED = re.compile(r"[\[<]\|?(unused|reserved|placeholder|dummy)[a-z_ -]*\d*\|?[\]>]", re.IGNORECASE)
+# Reserved names, that nothing is trained on: [unused12] (BERT), <unused3> (Gemma), >>UNUSED_1<< (Falcon),
+# <|reserved_special_token_7|> (Llama), <SPECIAL_20>, [control_12] (Mistral), <｜place▁holder▁no▁1｜> (DeepSeek).
+_UNUSED = re.compile(
+    r"(?:<[|｜]?|\[|>>)"
+    r"(?:(?:unused|reserved|place[_▁ ]?holder|dummy)[\w▁ -]*|(?:special|control)_\d+)"
+    r"(?:[|｜]?>|\]|<<)",
+    re.IGNORECASE,
+)
 _BYTE_PIECE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _MAX_CONTINUATION = 3
+_VOCABULARY_FILES = ("tokenizer.json", "tekken.json", "vocab.*", "*.model")
+# Enough for transformers' list of what it looked for and what isn't installed.
+_REASON_LENGTH = 400
 
 
 @dataclass(frozen=True)
@@ -48,12 +59,16 @@ def vocabulary(tokenizer: Any) -> dict[int, Token]:
     added = backend.get_added_tokens_decoder()
     pieces = {i: piece for piece, i in backend.get_vocab(True).items()} | {i: t.content for i, t in added.items()}
     special = {i for i, token in added.items() if token.special} | set(tokenizer.all_special_ids)
-    to_bytes = _spelling(json.loads(backend.to_str()))
+    description = json.loads(backend.to_str())
+    to_bytes, space = _spelling(description), _space(description)
     ids = sorted(pieces)
     tokens = {}
     for i, roundtrips in zip(ids, _roundtrips(backend, ids), strict=True):
         piece = pieces[i]
-        content = piece.encode() if i in added else to_bytes(piece)
+        if i not in added:
+            content = to_bytes(piece)
+        else:
+            content = (piece.replace(space, " ") if space and i not in special else piece).encode()
         text = _as_text(content)
         kind = _kind(piece, content, text, is_special=i in special, is_added=i in added)
         tokens[i] = Token(piece, content, text, kind, i in special, roundtrips)
@@ -89,17 +104,22 @@ def token_columns(tokens: Mapping[int, Token], n_tokens: int) -> dict[str, list[
 
 def _load(folder: Path) -> Any:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+    # AutoTokenizer builds some classes' tokenizers anew, without what their tokenizer.json says of digits or case.
+    stored = (folder / "tokenizer.json").is_file()
+    loader = PreTrainedTokenizerFast if stored else AutoTokenizer
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        tokenizer = loader.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as error:
         if "trust_remote_code" in str(error):
             raise CatalogError(
                 f"{folder}: the tokenizer needs code from the model's author, which is never run here; "
                 "give another with --tokenizer, or --no-tokenizer"
             ) from None
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if not any(any(folder.glob(pattern)) for pattern in _VOCABULARY_FILES):
+            raise _no_files(folder) from None
+        reason = shorten(str(error), _REASON_LENGTH) or type(error).__name__
         raise CatalogError(
             f"{folder}: no tokenizer can be loaded ({reason}); give one with --tokenizer, or --no-tokenizer"
         ) from None
@@ -108,18 +128,23 @@ def _load(folder: Path) -> Any:
             f"{folder}: {type(tokenizer).__name__} has no tokenizers backend (tokenizer.json); "
             "give one with --tokenizer, or --no-tokenizer"
         )
+    # From config.json's model_type alone, transformers makes up a tokenizer of a few special tokens.
+    if not stored and not tokenizer.init_kwargs.get("vocab_file"):
+        raise _no_files(folder)
     return tokenizer
+
+
+def _no_files(folder: Path) -> CatalogError:
+    return CatalogError(
+        f"{folder}: has no tokenizer's files ({', '.join(_VOCABULARY_FILES)}); "
+        "give one with --tokenizer, or --no-tokenizer"
+    )
 
 
 def _spelling(backend: Mapping[str, Any]) -> Callable[[str], bytes]:
     """Return what a piece's spelling means in bytes, from the backend's own description of its decoder."""
     steps = {step["type"]: step for step in _steps(backend.get("decoder"))}
-    model = backend["model"]
-    space = next(
-        (s["pattern"]["String"] for s in _steps(backend.get("decoder")) if s["type"] == "Replace" and s["content"] == " "
-         and "String" in s["pattern"]),
-        steps.get("Metaspace", {}).get("replacement"),
-    )  # fmt: skip
+    model, space = backend["model"], _space(backend)
     prefix = steps["WordPiece"]["prefix"] if "WordPiece" in steps else model.get("continuing_subword_prefix")
     suffix = steps["BPEDecoder"]["suffix"] if "BPEDecoder" in steps else model.get("end_of_word_suffix")
     byte_fallback = "ByteFallback" in steps or model.get("byte_fallback")
@@ -142,6 +167,16 @@ def _spelling(backend: Mapping[str, Any]) -> Callable[[str], bytes]:
         return content + b" " if ends_word else content
 
     return to_bytes
+
+
+def _space(backend: Mapping[str, Any]) -> str | None:
+    """Return what the decoder turns into a space (SentencePiece's ▁), if anything."""
+    for step in _steps(backend.get("decoder")):
+        if step["type"] == "Metaspace":
+            return str(step["replacement"])
+        if step["type"] == "Replace" and step["content"] == " " and "String" in step["pattern"]:
+            return str(step["pattern"]["String"])
+    return None
 
 
 def _steps(decoder: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
@@ -167,8 +202,19 @@ def _byte_alphabet() -> dict[str, int]:
 def _roundtrips(backend: Any, ids: list[int]) -> list[bool]:
     """Whether encode(decode([id])) = [id] for each id, by the backend, no special tokens added."""
     texts = backend.decode_batch([[i] for i in ids], skip_special_tokens=False)
-    encodings = backend.encode_batch_fast(texts, add_special_tokens=False)
-    return [encoding.ids == [i] for encoding, i in zip(encodings, ids, strict=True)]
+    try:
+        encoded = [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=False)]
+    except Exception:
+        # One text with a character outside a vocabulary that has no unknown token fails the whole batch.
+        encoded = [_encoded(backend, text) for text in texts]
+    return [found == [i] for found, i in zip(encoded, ids, strict=True)]
+
+
+def _encoded(backend: Any, text: str) -> list[int] | None:
+    try:
+        return list(backend.encode(text, add_special_tokens=False).ids)
+    except Exception:
+        return None
 
 
 def _as_text(content: bytes) -> str | None:
@@ -199,8 +245,11 @@ def part_of_utf8(content: bytes) -> bool:
     n_continuation = 0
     while n_continuation < min(_MAX_CONTINUATION, len(content)) and content[n_continuation] & 0xC0 == 0x80:
         n_continuation += 1
+    decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(content[n_continuation:], final=False)
+        decoder.decode(content[n_continuation:], final=False)
     except UnicodeDecodeError:
         return False
-    return True
+    # Python waits for a surrogate's third byte before it refuses it: nothing in UTF-8 begins with ED A0 to ED BF.
+    begun, _ = decoder.getstate()
+    return not (begun[:1] == b"\xed" and begun[1:2] >= b"\xa0")
