@@ -49,7 +49,7 @@ class Scan:
 
 
 class Rows:
-    """A matrix's rows as fp64 chunks on a device. What fits in a GPU's memory travels there once."""
+    """A matrix's rows, as stored, in chunks on a device. What fits in a GPU's memory travels there once."""
 
     def __init__(self, matrix: Matrix, device: torch.device, progress: Progress) -> None:
         """Wrap a matrix."""
@@ -79,10 +79,10 @@ class Rows:
             yield start, moved
 
     def finite(self, finite: npt.NDArray[np.bool_], stage: str) -> Iterator[Tensor]:
-        """Give the finite rows as fp64 chunks on the device."""
+        """Give the finite rows as stored, in chunks on the device."""
         for start, rows in self.on_device(stage):
             kept = finite[start : start + len(rows)]
-            yield (rows if kept.all() else rows[torch.from_numpy(kept).to(rows.device)]).double()
+            yield rows if kept.all() else rows[torch.from_numpy(kept).to(rows.device)]
 
     def _fits(self) -> bool:
         item_bytes = 4 if self.matrix.dtype == "fp32" else 2
@@ -140,7 +140,7 @@ def project(rows: Rows, found: Scan, components: Components, sky: Sky) -> dict[s
     basis = torch.from_numpy(components.vectors[np.array(numbers) - 1]).to(rows.device).T
     chunks = rows.finite(found.finite, "sky")
     projections = np.full((len(found.finite), len(numbers)), np.nan)
-    projections[found.finite] = np.concatenate([(chunk @ basis).cpu().numpy() for chunk in chunks]) + 0.0
+    projections[found.finite] = np.concatenate([(chunk.double() @ basis).cpu().numpy() for chunk in chunks]) + 0.0
     x, y, z = (np.sign(axis) * projections[:, numbers.index(abs(axis))] + 0.0 for axis in sky.axes())
     radius, lat, lon = geometry.sky(x, y, z)
     duplicate_of, duplicate_count = _duplicates(found)

@@ -49,7 +49,7 @@ class Components:
 
 
 def principal_components(chunks: Chunks, mean: Tensor, n_rows: int) -> Components:
-    """Return all principal components of the rows that `chunks()` gives as `(n, n_dims)` fp64 tensors.
+    """Return all principal components of the rows that `chunks()` gives as `(n, n_dims)` tensors of any type.
 
     `mean` (n_dims,) fp64 is their mean, `n_rows` their number.
     """
@@ -102,7 +102,7 @@ def _scatter(chunks: Chunks, mean: Tensor) -> Tensor:
     if mean.is_cuda:
         total = torch.zeros(n_dims, n_dims, dtype=torch.float64, device=mean.device)
         for rows in chunks():
-            on_gpu = rows - mean
+            on_gpu = rows - mean  # fp64, as mean is
             total.addmm_(on_gpu.T, on_gpu)
         return total
     lower = np.zeros((n_dims, n_dims), order="F")
