@@ -2,12 +2,15 @@
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -119,13 +122,13 @@ def _catalogue(job: Job, folder: Path, model: str, role: str | None, matrix: Mat
         scanned = features.scan(rows)
     about = _about(job, role, matrix, scanned)
     provenance = json.dumps({key: value for key, value in about.items() if key != "ingested_at"})
-    if job.with_vectors:
+    with _meanwhile(partial(_write_vectors, job, folder, model, matrix, provenance)) as vectors:
+        with stage("components"):
+            components = features.principal_components(rows, scanned, job.recipe.sky)
+        with stage("sky"):
+            columns = features.project(rows, scanned, components, job.recipe.sky)
         with stage("vectors"):
-            _write_vectors(folder, model, matrix, provenance)
-    with stage("components"):
-        components = features.principal_components(rows, scanned, job.recipe.sky)
-    with stage("sky"):
-        columns = features.project(rows, scanned, components, job.recipe.sky)
+            vectors.result()
     with stage("tables"):
         write_table(folder, schemas.FEATURES, model, provenance, columns)
         write_table(folder, schemas.PRINCIPAL_COMPONENTS, model, provenance, _component_columns(components))
@@ -168,10 +171,27 @@ def _component_columns(components: Components) -> dict[str, Any]:
     }
 
 
-def _write_vectors(folder: Path, model: str, matrix: Matrix, provenance: str) -> None:
+@contextmanager
+def _meanwhile(work: Callable[[Event], None]) -> Iterator[Future[None]]:
+    """Run `work` in a thread beside the block; an error in the block tells it, by the event, to stop early."""
+    stop = Event()
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        try:
+            yield thread.submit(work, stop)
+        except BaseException:
+            stop.set()
+            raise
+
+
+def _write_vectors(job: Job, folder: Path, model: str, matrix: Matrix, provenance: str, stop: Event) -> None:
+    """Write the rows as stored. Compressing them takes one processor, and so goes beside the linear algebra."""
+    if not job.with_vectors:
+        return
     n_rows = vector_row_group(matrix.n_dims)
     with TableWriter(folder, schemas.VECTORS, model, provenance) as writer:
         for start, rows in _progress(matrix.chunks(n_rows), "vectors", -(-matrix.n_tokens // n_rows)):
+            if stop.is_set():
+                return
             ids = np.arange(start, start + len(rows), dtype=np.int32)
             writer.write({"token_id": ids, "vector": lists_of(rows.float().numpy())})
 
