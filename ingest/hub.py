@@ -6,16 +6,20 @@ that what was fetched is there next time and an interrupted transfer goes on whe
 `HF_TOKEN` and stored logins are huggingface_hub's and work as everywhere.
 """
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from filelock import FileLock
-from huggingface_hub import HfApi, HfFileSystem, constants, snapshot_download
+from huggingface_hub import HfApi, constants, hf_hub_url, snapshot_download
 from huggingface_hub.errors import (
+    EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
@@ -24,11 +28,25 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from tqdm import tqdm
+from huggingface_hub.utils import (  # type: ignore[attr-defined]
+    build_hf_headers,
+    hf_raise_for_status,
+    http_stream_backoff,
+)
+from tqdm.auto import tqdm
 
 from catalog.errors import CatalogError
-from ingest.sources import CONFIG, INDEX, read_json
-from ingest.weights import Matrix, Stored, checked_matrix, header_for, open_matrix, read_header
+from ingest.sources import CONFIG, INDEX, read_index
+from ingest.weights import (
+    LENGTH_BYTES,
+    Matrix,
+    Stored,
+    checked_matrix,
+    header_for,
+    header_stop,
+    open_matrix,
+    read_header,
+)
 
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
@@ -36,8 +54,6 @@ TOKENIZER_FILES = (
 )  # fmt: skip
 # What the hub's client raises where nothing answers: its HTTP library's own error, of whichever generation.
 _TRANSPORT_ERROR: type[Exception] = HfHubHTTPError.__bases__[0]
-# One request's share of a tensor: what an interruption loses, and what is in memory at once.
-STEP_BYTES = 32 << 20
 
 
 class HubModel:
@@ -49,6 +65,8 @@ class HubModel:
         self.folder = folder
         self.revision = folder.name
         self._headers: dict[str, dict[str, Stored]] = {}
+        self._kept = Path(constants.HF_HOME, "token-catalog", quote(repo, safe=""), self.revision)
+        self._kept.mkdir(parents=True, exist_ok=True)
 
     def names(self) -> list[str]:
         """Return every tensor's name."""
@@ -60,23 +78,23 @@ class HubModel:
 
     def matrix(self, name: str) -> Matrix:
         """Fetch a tensor, or what is still missing of it, into a safetensors file of its own."""
-        stored = self._stored(name)
-        checked_matrix(Path(self.where), name, stored.shape, stored.dtype)
-        folder = Path(constants.HF_HOME) / "token-catalog" / quote(self.where, safe="") / self.revision
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{quote(name, safe='')}.safetensors"
+        stored, file = self._stored(name), self._files[name]
+        checked_matrix(Path(self.where, file), name, stored.shape, stored.dtype)
+        if (self.folder / file).is_file():  # somebody fetched the whole model
+            return open_matrix(self.folder / file, name)
+        path = self._kept / f"{quote(name, safe='')}.safetensors"
+        header = header_for(name, stored)
         with FileLock(f"{path}.lock"):
-            if not path.exists():
-                self._fetch(self._files[name], name, stored, path)
+            if not path.exists() or path.stat().st_size != len(header) + stored.stop - stored.start:
+                self._fetch(file, name, stored, header, path)
         return open_matrix(path, name)
 
     @cached_property
     def _files(self) -> dict[str, str]:
         """The file that each tensor is in: from the index, else from the headers of all safetensors files."""
         if (self.folder / INDEX).is_file():
-            return dict(read_json(self.folder / INDEX).get("weight_map", {}))
-        with _explained(self.where):
-            there = HfApi(endpoint=constants.ENDPOINT).list_repo_files(self.where, revision=self.revision)
+            return read_index(self.folder / INDEX)
+        there: list[str] = json.loads(self._keep("files.json", lambda: json.dumps(self._listed()).encode()))
         files = [file for file in there if file.endswith(".safetensors") and "/" not in file]
         if not files:
             pickled = [file for file in there if file.endswith((".bin", ".pt", ".pth", ".ckpt"))]
@@ -91,6 +109,10 @@ class HubModel:
             )
         return {name: file for file in files for name in self._header(file)}
 
+    def _listed(self) -> list[str]:
+        with _explained(self.where):
+            return HfApi(endpoint=constants.ENDPOINT).list_repo_files(self.where, revision=self.revision)
+
     def _stored(self, name: str) -> Stored:
         file = self._files[name]
         header = self._header(file)
@@ -100,41 +122,90 @@ class HubModel:
 
     def _header(self, file: str) -> dict[str, Stored]:
         if file not in self._headers:
-            with _explained(self.where), self._open(file) as stream:
-                self._headers[file] = read_header(stream, f"{self.where}/{file}")
+            kept = self._keep(f"{quote(file, safe='')}.header", lambda: self._fetch_header(file))
+            self._headers[file] = read_header(kept, f"{self.where}/{file}")
         return self._headers[file]
 
-    def _open(self, file: str):  # type: ignore[no-untyped-def]
-        filesystem = HfFileSystem(endpoint=constants.ENDPOINT)
-        return filesystem.open(f"{self.where}@{self.revision}/{file}", "rb", cache_type="none")
+    def _fetch_header(self, file: str) -> bytes:
+        where = f"{self.where}/{file}"
+        beginning = b"".join(self._stream(file, 0, LENGTH_BYTES))
+        header = beginning + b"".join(self._stream(file, LENGTH_BYTES, header_stop(beginning, where)))
+        read_header(header, where)  # a damaged one isn't kept
+        return header
 
-    def _fetch(self, file: str, name: str, stored: Stored, path: Path) -> None:
+    def _keep(self, name: str, fetch: Callable[[], bytes]) -> bytes:
+        """Return what `fetch` gives, or gave the last time: a commit never changes."""
+        path = self._kept / name
+        if not path.exists():
+            partial = path.with_name(f"{name}.{os.getpid()}")
+            partial.write_bytes(fetch())
+            partial.replace(path)
+        return path.read_bytes()
+
+    def _fetch(self, file: str, name: str, stored: Stored, header: bytes, path: Path) -> None:
+        """Write a tensor's file, beside its place until it is whole; what an earlier try left there is gone on with."""
         partial = path.with_name(path.name + ".part")
-        header = header_for(name, stored)
-        if not partial.exists() or partial.stat().st_size < len(header):
-            partial.write_bytes(header)
         total = stored.stop - stored.start
-        with (
-            _explained(self.where),
-            self._open(file) as stream,
-            partial.open("r+b") as sink,
-            tqdm(total=total, unit="B", unit_scale=True, desc=f"fetch {name}", disable=None) as progress,
-        ):
-            done = min(sink.seek(0, os.SEEK_END) - len(header), total)
-            progress.update(done)
-            while done < total:
-                stream.seek(stored.start + done)
-                received = stream.read(min(STEP_BYTES, total - done))
-                if not received:
-                    raise CatalogError(f"{self.where}/{file}: ends within '{name}'; the file on the hub is damaged")
-                sink.seek(len(header) + done)
-                sink.write(received)
-                done += len(received)
-                progress.update(len(received))
-            sink.truncate(len(header) + total)
+        with partial.open("a+b") as sink:  # every write is at the end
+            done = sink.tell() - len(header)
+            sink.seek(0)
+            if not 0 <= done <= total or sink.read(len(header)) != header:
+                sink.truncate(0)
+                sink.write(header)
+                done = 0
+            with tqdm(
+                initial=done, total=total, unit="B", unit_scale=True, desc=f"fetch {name}", disable=None
+            ) as progress:
+                for piece in self._stream(file, stored.start + done, stored.stop):
+                    sink.write(piece)
+                    progress.update(len(piece))
             sink.flush()
             os.fsync(sink.fileno())
-        partial.rename(path)
+        partial.replace(path)
+
+    def _stream(self, file: str, start: int, stop: int) -> Iterator[bytes]:
+        """Give a file's bytes from `start` to `stop`; where the connection breaks, ask again for the rest."""
+        with _explained(self.where):
+            while start < stop:
+                began = start
+                try:
+                    for piece in self._request(file, start, stop):
+                        start += len(piece)
+                        yield piece
+                except _TRANSPORT_ERROR:
+                    if start == began:
+                        raise
+
+    def _request(self, file: str, start: int, stop: int) -> Iterator[bytes]:
+        """Give what one request for these bytes brings, as it comes."""
+        url = hf_hub_url(self.where, file, revision=self.revision, endpoint=constants.ENDPOINT)
+        headers = build_hf_headers() | {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+        broken: Exception | None = None
+        with http_stream_backoff("GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT) as response:
+            if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                raise CatalogError(f"{self.where}/{file}: ends before byte {stop:,}; the file on the hub is damaged")
+            try:
+                hf_raise_for_status(response)
+            except EntryNotFoundError:
+                raise CatalogError(f"{self.where}: has no {file}, though {INDEX} names it") from None
+            if response.status_code != HTTPStatus.PARTIAL_CONTENT:
+                raise CatalogError(
+                    f"{constants.ENDPOINT}: sends whole files where a part is asked for; "
+                    f"download {self.where} and give its folder"
+                )
+            try:
+                yield from response.iter_bytes()
+            except _TRANSPORT_ERROR as error:
+                broken = error  # raised outside: inside, http_stream_backoff would take it for its own
+        if broken:
+            raise broken
+
+
+class _TerminalBar(tqdm):  # type: ignore[type-arg]
+    """A progress bar where stderr is a terminal; the hub's own show everywhere."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"disable": None, **options})
 
 
 def fetch(repo: str, revision: str | None) -> HubModel:
@@ -150,7 +221,13 @@ def fetch_tokenizer(repo: str) -> Path:
 def _snapshot(repo: str, revision: str | None, patterns: tuple[str, ...]) -> Path:
     with _explained(repo, revision):
         return Path(
-            snapshot_download(repo, revision=revision, allow_patterns=list(patterns), endpoint=constants.ENDPOINT)
+            snapshot_download(
+                repo,
+                revision=revision,
+                allow_patterns=list(patterns),
+                endpoint=constants.ENDPOINT,
+                tqdm_class=_TerminalBar,
+            )
         )
 
 
@@ -174,6 +251,6 @@ def _explained(repo: str, revision: str | None = None) -> Iterator[None]:
     except (_TRANSPORT_ERROR, LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, TimeoutError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CatalogError(
-            f"{repo}: no such folder here, and {constants.ENDPOINT} gave no answer ({reason}); try again: what has "
-            "arrived is kept"
+            f"{repo}: no such folder here, and {constants.ENDPOINT} failed ({reason}); "
+            "try again: what has arrived is kept"
         ) from None

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
 from catalog.errors import CatalogError
 from ingest.weights import Matrix, listed, open_matrix, tensor_shapes
 
@@ -20,6 +22,7 @@ BARE_TENSOR = "W"
 
 # The last parts of the embedding's name, the surest first.
 INPUT_NAMES = (
+    "shared.weight",  # T5, BART: their encoder's and decoder's embed_tokens may be stored beside it
     "embed_tokens.weight",  # Llama, Qwen, Mistral, Gemma, Phi, OPT and most since
     "embeddings.word_embeddings.weight",  # BERT, RoBERTa, DistilBERT, ALBERT, ELECTRA
     "embeddings.tok_embeddings.weight",  # ModernBERT
@@ -28,8 +31,9 @@ INPUT_NAMES = (
     "embed_in.weight",  # GPT-NeoX, Pythia
     "word_embeddings.weight",  # Falcon, Bloom, ChatGLM
     "word_embedding.weight",  # XLNet
-    "shared.weight",  # T5, BART
-    "embed_in_tokens.weight",
+    "tokens_embed.weight",  # GPT
+    "token_embedding.weight",  # CLIP
+    "transformer.w.weight",  # CTRL
     "backbone.embeddings.weight",  # Mamba
     "backbone.embedding.weight",
     "embeddings.weight",  # RWKV
@@ -44,6 +48,8 @@ OUTPUT_NAMES = (
     "vocab_projector.weight",  # DistilBERT
     "lm_loss.weight",  # XLNet
     "proj_out.weight",  # Whisper
+    "output_projection.weight",  # BioGPT
+    "pred_layer.proj.weight",  # XLM
     "head.weight",  # RWKV
     "output.weight",  # Mistral's own files, InternLM
     "decoder.weight",  # ModernBERT
@@ -51,7 +57,12 @@ OUTPUT_NAMES = (
 _VOCABULARY_KEYS = ("vocab_size",)
 _WIDTH_KEYS = (
     "hidden_size", "d_model", "n_embd", "n_embed", "dim", "embedding_size", "word_embed_proj_dim", "d_embed",
+    "embed_dim", "emb_dim", "input_embedding_size", "output_embedding_size",
 )  # fmt: skip
+# Rows past vocab_size: padding to a multiple, or tokens of another kind (Llama 3.2 Vision has 8 for images).
+_MOST_EXTRA_ROWS = 1024
+MATRICES = ("input", "output", "both")
+_HUB_ID = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -109,11 +120,7 @@ class LocalTensors:
         self.where = str(folder)
         index = folder / INDEX
         if index.is_file():
-            weight_map = read_json(index).get("weight_map")
-            if not isinstance(weight_map, dict):
-                raise CatalogError(f"{index}: has no weight_map; download it again")
-            # A name with a folder in it would reach outside.
-            self._files = {str(name): folder / Path(str(file)).name for name, file in weight_map.items()}
+            self._files = {name: folder / file for name, file in read_index(index).items()}
             return
         files = sorted(folder.glob("*.safetensors"))
         if not files:
@@ -146,23 +153,21 @@ def resolve(source: str, options: Options) -> Source:
 
     SOURCE is a folder, a bare `W.safetensors`, or a Hugging Face id.
     """
-    path = Path(source).expanduser()
+    if options.matrix not in (None, *MATRICES):
+        raise CatalogError(f"--matrix {options.matrix}: unknown; one of {', '.join(MATRICES)}")
+    path = _path(source)
     if path.is_dir():
         return _from_folder(path.resolve(), options)
     if path.is_file():
         return _from_file(path.resolve(), options)
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source) or source.startswith("."):
+    if not _HUB_ID.fullmatch(source) or path.suffix == ".safetensors":
         raise CatalogError(f"{source}: no such file or folder")
     from ingest import hub  # only who fetches needs it
 
     model = hub.fetch(source, options.revision)
-    return Source(
-        options.name or source.split("/")[-1],
-        source,
-        model.revision,
-        _tokenizer(options.tokenizer) or model.folder,
-        *_matrices(model, model.folder, options.name or source.split("/")[-1], options),
-    )
+    name = options.name or source.split("/")[-1]
+    tokenizer = _tokenizer(options.tokenizer) or model.folder
+    return Source(name, source, model.revision, tokenizer, *_matrices(model, model.folder, name, options))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -176,6 +181,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def read_index(path: Path) -> dict[str, str]:
+    """Return the file that each tensor is in, by name: a folder in it would reach outside, so it is dropped."""
+    weight_map = read_json(path).get("weight_map")
+    if not isinstance(weight_map, dict):
+        raise CatalogError(f"{path}: has no weight_map; download it again")
+    return {str(name): Path(str(file)).name for name, file in weight_map.items()}
+
+
 def choose(tensors: Tensors, config: Mapping[str, Any], options: Options) -> list[Choice]:
     """Return the tensors to catalogue, by name and shape; CatalogError where there is none of the kind asked for."""
     names = tensors.names()
@@ -185,20 +198,15 @@ def choose(tensors: Tensors, config: Mapping[str, Any], options: Options) -> lis
         return [Choice(None if options.matrix in (None, "both") else options.matrix, options.tensor)]
     inputs = _recognised(tensors, config, INPUT_NAMES)
     outputs = _recognised(tensors, config, OUTPUT_NAMES)
-    if not inputs and not outputs:
-        raise _nothing_recognised(tensors, config)
+    tied = _lookup(config, "tie_word_embeddings")
     # Encoders carry no head, and the base class's default is to tie it.
-    tied = not outputs and _lookup(config, "tie_word_embeddings") is not False
+    if (inputs and not outputs and tied is not False) or (outputs and not inputs and tied is True):
+        return [Choice("tied", (inputs or outputs)[0])]
     found = {"input": inputs, "output": outputs}
-    if tied:
-        return [Choice("tied", inputs[0])]
-    wanted = [options.matrix] if options.matrix in found else [m for m, tensor in found.items() if tensor]
+    wanted = [options.matrix] if options.matrix in found else ["input", "output"] if outputs else ["input"]
     for matrix in wanted:
         if not found[matrix]:
-            raise CatalogError(
-                f"{tensors.where}: has no {matrix} matrix stored (none of {', '.join(OUTPUT_NAMES[:3])}, …); "
-                "--tensor names it where it is called otherwise"
-            )
+            raise _nothing_recognised(tensors, config, matrix)
     return [Choice(matrix, found[matrix][0]) for matrix in wanted]
 
 
@@ -217,7 +225,7 @@ def _from_file(path: Path, options: Options) -> Source:
     if options.matrix:
         raise CatalogError(f"{path}: a bare matrix is neither input nor output; leave --matrix out")
     # tensors/<MODEL>/W.safetensors, as the notebooks keep it, is named by its folder.
-    name = options.name or (path.parent.name if path.stem == BARE_TENSOR else path.stem)
+    name = options.name or (path.stem == BARE_TENSOR and path.parent.name) or path.stem
     matrix = open_matrix(path, options.tensor or BARE_TENSOR)
     return Source(name, str(path), None, _tokenizer(options.tokenizer), {name: (None, matrix)})
 
@@ -246,24 +254,27 @@ def _matrices(
 
 def _recognised(tensors: Tensors, config: Mapping[str, Any], endings: tuple[str, ...]) -> list[str]:
     """Return the tensors with one of these names and the shape that the configuration gives, the surest first."""
-    vocabularies, widths = set(_values(config, _VOCABULARY_KEYS)), set(_values(config, _WIDTH_KEYS))
-    return [
-        name
-        for ending in endings
-        for name in sorted(tensors.names(), key=len)
-        if (name == ending or name.endswith(f".{ending}"))
-        and len(shape := tensors.shape(name)) == 2
-        and (not vocabularies or shape[0] in vocabularies)
-        and (not widths or shape[1] in widths)
-    ]
+    vocabularies, widths = _values(config, _VOCABULARY_KEYS), _values(config, _WIDTH_KEYS)
+
+    def fits(name: str, most_extra: int) -> bool:
+        shape = tensors.shape(name)
+        return (
+            len(shape) == 2
+            and (not vocabularies or any(0 <= shape[0] - n <= most_extra for n in vocabularies))
+            and (not widths or shape[1] in widths)
+        )
+
+    shortest_first = sorted(tensors.names(), key=len)
+    named = [n for ending in endings for n in shortest_first if n == ending or n.endswith(f".{ending}")]
+    return [n for n in named if fits(n, 0)] or [n for n in named if fits(n, _MOST_EXTRA_ROWS)]
 
 
-def _nothing_recognised(tensors: Tensors, config: Mapping[str, Any]) -> CatalogError:
+def _nothing_recognised(tensors: Tensors, config: Mapping[str, Any], matrix: str) -> CatalogError:
     vocabularies, widths = _values(config, _VOCABULARY_KEYS), _values(config, _WIDTH_KEYS)
     expected = f"{vocabularies[0] if vocabularies else '?'} × {widths[0] if widths else '?'}"
     alike = [n for n in tensors.names() if len(s := tensors.shape(n)) == 2 and s[0] in vocabularies]
     return CatalogError(
-        f"{tensors.where}: no tensor has an embedding's name and the shape {expected} of {CONFIG}; "
+        f"{tensors.where}: no tensor has an {matrix} matrix's name and the shape {expected} of {CONFIG}; "
         f"--tensor NAME says which it is: {listed(alike or tensors.names())}"
     )
 
@@ -287,27 +298,34 @@ def _nested(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _same_values(a: Matrix, b: Matrix) -> bool:
-    """Whether two matrices are stored twice but tied: equal in shape, type and bytes."""
+    """Whether two matrices are stored twice but tied: equal in shape, type and bytes (a NaN too is its bytes)."""
     if (a.dtype, a.n_tokens, a.n_dims) != (b.dtype, b.n_tokens, b.n_dims):
         return False
     rows = 4096
     pairs = zip(a.chunks(rows), b.chunks(rows), strict=True)
-    return all(bool((x == y).all()) for (_, x), (_, y) in pairs)
+    return all(torch.equal(x.view(torch.uint8), y.view(torch.uint8)) for (_, x), (_, y) in pairs)
 
 
 def _tokenizer(option: str | None) -> Path | None:
     if option is None:
         return None
-    path = Path(option).expanduser()
+    path = _path(option)
     if path.is_dir():
         return path.resolve()
     if path.is_file():
         return path.resolve().parent
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", option) or option.startswith("."):
+    if not _HUB_ID.fullmatch(option):
         raise CatalogError(f"{option}: no such folder; --tokenizer takes a folder with a tokenizer's files, or an id")
     from ingest import hub
 
     return hub.fetch_tokenizer(option)
+
+
+def _path(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # ~ of nobody
+        raise CatalogError(f"{text}: no such file or folder") from None
 
 
 def _folder_name(folder: Path) -> str:

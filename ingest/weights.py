@@ -4,11 +4,12 @@ The file is memory-mapped: rows come in as they are asked for, and the whole mat
 """
 
 import json
+import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -20,7 +21,9 @@ DTYPES = {"BF16": "bf16", "F16": "fp16", "F32": "fp32"}
 # The sky needs three components, so three columns.
 MIN_DIMS = 3
 
+_ITEM_BYTES = {"BF16": 2, "F16": 2, "F32": 4}
 _LENGTH = struct.Struct("<Q")
+LENGTH_BYTES = _LENGTH.size
 # The format's own limit on the header.
 _MAX_HEADER_BYTES = 100_000_000
 
@@ -99,24 +102,35 @@ def listed(names: object, most: int = 6) -> str:
     return ", ".join(quoted[:most]) + more if quoted else "none"
 
 
-def read_header(file: BinaryIO, where: str) -> dict[str, Stored]:
-    """Return what the header of a safetensors file says, reading no further than its end.
+def header_stop(beginning: bytes, where: str) -> int:
+    """Return where the header of a safetensors file ends, from the file's first `LENGTH_BYTES`."""
+    (length,) = _LENGTH.unpack(beginning)
+    if length > _MAX_HEADER_BYTES:
+        raise _damaged(where)
+    return LENGTH_BYTES + int(length)
+
+
+def read_header(header: bytes, where: str) -> dict[str, Stored]:
+    """Return what the header of a safetensors file says, from the file's bytes up to `header_stop`.
 
     Serves files of which only a part is here (`ingest.hub`); `where` names the file in errors.
     """
     try:
-        (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
-        if length > _MAX_HEADER_BYTES:
-            raise ValueError
-        header: dict[str, Any] = json.loads(file.read(length))
-        header.pop("__metadata__", None)
-        data = _LENGTH.size + length
-        return {
-            name: Stored(tuple(t["shape"]), t["dtype"], data + t["data_offsets"][0], data + t["data_offsets"][1])
-            for name, t in header.items()
-        }
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError):
-        raise CatalogError(f"{where}: not a safetensors file, or a damaged one") from None
+        tensors: dict[str, Any] = json.loads(header[LENGTH_BYTES:])
+        tensors.pop("__metadata__", None)
+        return {name: _stored(about, len(header)) for name, about in tensors.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise _damaged(where) from None
+
+
+def _stored(about: Mapping[str, Any], data: int) -> Stored:
+    """Check what a header says of one tensor; `data` is where the file's data begin."""
+    shape, dtype = tuple(int(n) for n in about["shape"]), str(about["dtype"])
+    begin, end = (int(offset) for offset in about["data_offsets"])
+    n_bytes = math.prod(shape) * _ITEM_BYTES[dtype] if dtype in _ITEM_BYTES else end - begin
+    if begin < 0 or min(shape, default=0) < 0 or end - begin != n_bytes:
+        raise ValueError
+    return Stored(shape, dtype, data + begin, data + end)
 
 
 def header_for(tensor: str, stored: Stored) -> bytes:
@@ -125,6 +139,10 @@ def header_for(tensor: str, stored: Stored) -> bytes:
     text = json.dumps({tensor: about}).encode()
     text += b" " * (-len(text) % 8)  # the data is aligned to 8 bytes
     return _LENGTH.pack(len(text)) + text
+
+
+def _damaged(where: str) -> CatalogError:
+    return CatalogError(f"{where}: not a safetensors file, or a damaged one")
 
 
 def _opened(path: Path) -> Any:
