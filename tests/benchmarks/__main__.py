@@ -1,7 +1,7 @@
 """Time the ingest and the questions at full scale, each beside the notebook's way, and print one table.
 
-Every measurement is a whole process: its wall time, and the peak memory that the operating system counted for it. Those of
-a pair take turns, and the table gives medians, and the median of the pairs' ratios.
+Every measurement is a whole process: its wall time, and the peak memory that the operating system counted for it. Those
+of a pair take turns, and the table gives medians, and the median of the pairs' ratios.
 """
 
 import argparse
