@@ -1,5 +1,8 @@
 """The demo's questions, a file each, and how they are shown."""
 
+import os
+import shutil
+import sys
 from pathlib import Path
 
 from catalog import paths
@@ -19,13 +22,20 @@ def show_demo(catalog: Path, model: str) -> None:
         f"""
 Now ask for yourself, in the DuckDB shell:
 
-    token-catalog shell --catalog {catalog}
-    duckdb -readonly -init {catalog / paths.OPEN_SQL} {catalog / paths.DATABASE}
+    {_command("token-catalog")} shell --catalog {catalog}
+    {_command("duckdb")} -readonly -init {catalog / paths.OPEN_SQL} {catalog / paths.DATABASE}
 
 and type
 
     from help;
     from tokens where kind = 'unused' limit 5;
-    from nearest(2000, 10);
+    from nearest((select token_id from tokens where text = 'paris'), 10);
     select text, dot_bf16 from point_at_token(2000) order by dot desc limit 10;"""
     )
+
+
+def _command(name: str) -> str:
+    """Return how to start a command from here: by its name where that is on PATH, else by its path."""
+    if shutil.which(name):
+        return name
+    return os.path.relpath(Path(sys.executable).with_name(name))
