@@ -206,7 +206,7 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted; the catalog is as it was", EXIT_INTERRUPTED)
+        code = EXIT_INTERRUPTED
     except BrokenPipeError:  # `token-catalog sql … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
@@ -222,6 +222,8 @@ def main() -> None:
             raise
         error.show()  # a wrong option or argument, in click's words
         code = error.exit_code
+    if code == EXIT_INTERRUPTED:
+        print("token-catalog: interrupted", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -3,11 +3,13 @@
 The SQL of `queries/macros` and `queries/views` is read as data and run in the order of the files' numbers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog import paths
@@ -24,13 +26,16 @@ _SQL_FOLDER = Path(__file__).parent.parent / "queries"
 def build_database(path: Path, catalog: Path, versions: Mapping[str, str]) -> None:
     """Write a database file over version folders, given `{model: folder relative to the catalog}`.
 
-    CatalogError where DuckDB can't write it.
+    CatalogError where DuckDB can't write it, or a version can't be read.
     """
     about = {model: _about(catalog / folder) for model, folder in versions.items()}
     try:
         _build(path, catalog, versions, about)
     except duckdb.Error as error:
-        raise CatalogError(f"{path}: can't be built ({error}); the catalog is as it was") from error
+        # In one line: what a full disk says comes in several.
+        raise CatalogError(
+            f"{path}: can't be built ({' '.join(str(error).split())}); the catalog is as it was"
+        ) from error
 
 
 def _build(path: Path, catalog: Path, versions: Mapping[str, str], about: Mapping[str, dict[str, Any]]) -> None:
@@ -45,7 +50,8 @@ def _build(path: Path, catalog: Path, versions: Mapping[str, str], about: Mappin
             connection.execute(_table_view(table, catalog, folders))
         for definition in definitions():
             connection.execute(definition.read_text(encoding="utf-8"))
-        connection.execute("use memory; detach catalog")
+        # Not left to `detach`, which need not tell that the disk was full.
+        connection.execute("checkpoint catalog; use memory; detach catalog")
 
 
 def definitions() -> list[Path]:
@@ -68,8 +74,27 @@ set variable catalog_root = (
 
 def _about(folder: Path) -> dict[str, Any]:
     """Return the row of `models` in a version folder."""
-    rows: list[dict[str, Any]] = pq.read_table(folder / MODELS.file_name).to_pylist()
-    return rows[0]
+    # Not pq.read_table, which takes as long to import what it needs as all the rest takes.
+    with _telling_of(folder), pq.ParquetFile(folder / MODELS.file_name) as file:
+        rows: list[dict[str, Any]] = file.read().to_pylist()
+        return rows[0]
+
+
+def _column_names(file: Path) -> list[str]:
+    with _telling_of(file):
+        names: list[str] = pq.read_schema(file).names
+        return names
+
+
+@contextmanager
+def _telling_of(path: Path) -> Iterator[None]:
+    """Tell the way out where Parquet files that the catalog names are gone or damaged."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise CatalogError(
+            f"{path}: can't be read ({error}); delete the version's folder, and `token-catalog rebuild` goes on without"
+        ) from error
 
 
 def _catalog_root(catalog: Path) -> str:
@@ -114,7 +139,7 @@ def _table_view(table: Table, catalog: Path, folders: list[str]) -> str:
     name = identifier(table.name)
     files = [f"{folder}/{table.file_name}" for folder in folders]
     # A catalog written by an older version lacks newer columns: they are NULL, not an error.
-    present = {column for file in files for column in pq.read_schema(catalog / file).names}
+    present = {column for file in files for column in _column_names(catalog / file)}
     columns = ",\n    ".join(
         identifier(c.name) if c.name in present else f"null::{sql_type(c.type)} as {identifier(c.name)}"
         for c in table.columns
@@ -124,7 +149,9 @@ def _table_view(table: Table, catalog: Path, folders: list[str]) -> str:
         listed = ",\n        ".join(f"catalog_root() || {quoted('/' + file)}" for file in files)
         # `models` says what there is to narrow to, so it alone isn't narrowed.
         where = "" if table.name == "models" else "\nwhere model_in_view(model)"
-        source = f"from read_parquet([\n        {listed}\n    ], union_by_name = true){where}"
+        source = (
+            f"from read_parquet([\n        {listed}\n    ], union_by_name = true, hive_partitioning = false){where}"
+        )
     comments = "\n".join(
         f"comment on column {name}.{identifier(c.name)} is {quoted(c.comment)};" for c in table.columns
     )

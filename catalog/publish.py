@@ -11,21 +11,37 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from catalog import paths
 from catalog.build import build_database, open_sql
 from catalog.errors import CatalogError
-from catalog.state import State, Version, is_whole, newest_on_disk, read_state, require, unknown_model
+from catalog.state import (
+    State,
+    Version,
+    current_generation,
+    is_whole,
+    newest_on_disk,
+    read_state,
+    require,
+    shown_state,
+    state_of,
+    unknown_model,
+)
 from catalog.tables import sync_file
 
-_STAGING_LOCK_SUFFIX = ".lock"
+# What is in staging: an ingest's folder, with a lock beside it that is held for as long as the ingest lives;
+# the rest is written under the catalog's lock.
+_INGEST = "ingest-"
+_SWAP = "swap-"
+_TRASH = "trash-"
+_LOCK_SUFFIX = ".lock"
 
 
 @dataclass(frozen=True)
@@ -49,8 +65,7 @@ class Staging:
 
     def version(self, model: str, name: str) -> Path:
         """Return a new, empty folder for the tables of `model`."""
-        stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
-        relative = Path(paths.MODELS, paths.slug(model), stamp)
+        relative = Path(paths.MODELS, paths.slug(model), _version_name(self._folder))
         folder = self._folder / relative
         folder.mkdir(parents=True)
         self._versions[model] = Version(name, relative.as_posix())
@@ -64,20 +79,24 @@ class Staging:
         """
         for model, version in self._versions.items():
             _seal(self._folder / version.folder, model, version.name)
-        with _publishing(self._catalog) as state:
-            taken = conflicts(state, {model: v.name for model, v in self._versions.items()})
+        names = {model: version.name for model, version in self._versions.items()}
+        with _locked(self._catalog):
+            state = _settled(self._catalog)
+            taken = conflicts(state, names)
             if taken and not replace:
                 raise already_there(taken)
-            kept = {model: version for model, version in state.models.items() if model not in taken}
-            before = {
-                model: folder for model, folder in state.before.items() if model in kept and model not in self._versions
-            } | {model: state.models[model].folder for model in taken}
+            outlived = conflicts(State(state.before), names)
+            new = State(
+                _without(state.models, taken) | self._versions,
+                _without(state.before, outlived) | {model: state.models[model] for model in taken},
+            )
             try:
                 self._move_in()
-                _swap(self._catalog, State(kept | self._versions, before))
+                previous = _swap(self._catalog, new)
             except BaseException:
                 self._move_out()
                 raise
+            _clear(self._catalog, new.folders(), previous)
 
     def _move_in(self) -> None:
         for version in self._versions.values():
@@ -93,6 +112,7 @@ class Staging:
         for version in self._versions.values():
             if version.folder not in current:
                 _discard(self._catalog, self._catalog / version.folder)
+        _drop_empty(self._catalog)
 
 
 def conflicts(state: State, names: Mapping[str, str]) -> list[str]:
@@ -123,13 +143,15 @@ def already_there(models: list[str]) -> CatalogError:
 def staging(catalog: Path) -> Iterator[Staging]:
     """Give a staging area in the catalog, made if need be; cleared at the end, whatever happened."""
     catalog = prepare(catalog)
-    folder = catalog / paths.STAGING / uuid.uuid4().hex
-    lock = FileLock(f"{folder}{_STAGING_LOCK_SUFFIX}")
-    with _locked(catalog):
-        folder.mkdir(parents=True)
-        # Held for as long as this process lives: what nobody holds is a dead process's, and is cleared.
-        lock.acquire()
+    # In the order of time, so that the newest version of a model is the last.
+    stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}"
+    folder = catalog / paths.STAGING / f"{_INGEST}{stamp}"
+    lock = FileLock(f"{folder}{_LOCK_SUFFIX}")
     try:
+        with _locked(catalog):
+            folder.mkdir()
+            # Held for as long as this process lives: what nobody holds is a dead process's, and is cleared.
+            lock.acquire()
         yield Staging(catalog, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -142,6 +164,11 @@ def prepare(catalog: Path) -> Path:
     catalog = Path(os.path.abspath(catalog))
     if catalog.exists() and not catalog.is_dir():
         raise CatalogError(f"{catalog}: is a file, and a catalog is a folder; choose another with --catalog")
+    database = catalog / paths.DATABASE
+    if database.exists() and not (catalog / paths.GENERATIONS).exists():
+        raise CatalogError(
+            f"{database}: is not a token catalog's; move it away, or choose another folder with --catalog"
+        )
     try:
         catalog.mkdir(parents=True, exist_ok=True)
         (catalog / paths.STAGING).mkdir(exist_ok=True)
@@ -151,30 +178,23 @@ def prepare(catalog: Path) -> Path:
         raise CatalogError(
             f"{catalog}: can't be written ({error.strerror}); choose another folder with --catalog"
         ) from None
-    database = catalog / paths.DATABASE
-    if database.exists() and not database.is_symlink() and not (catalog / paths.GENERATIONS).exists():
-        raise CatalogError(
-            f"{database}: is not a token catalog's; move it away, or choose another folder with --catalog"
-        )
     return catalog
 
 
 def remove(catalog: Path, name: str) -> list[str]:
-    """Take the models of this key or name out, and delete their files; return their keys."""
+    """Take the models of this key or name out, and delete their files; return their keys.
+
+    Files that a shell has open go once it is closed, with the publish after that.
+    """
     catalog = prepare(require(catalog))
-    with _publishing(catalog) as state:
-        gone = [model for model, version in state.models.items() if name in (model, version.name)]
+    with _locked(catalog):
+        state = _settled(catalog)
+        gone = _named(state.models, name)
         if not gone:
             raise unknown_model(name, state)
-        _swap(
-            catalog,
-            State(
-                {model: version for model, version in state.models.items() if model not in gone},
-                {model: folder for model, folder in state.before.items() if model not in gone},
-            ),
-        )
-        for model in gone:
-            _discard(catalog, catalog / paths.MODELS / paths.slug(model))
+        new = State(_without(state.models, gone), _without(state.before, _named(state.before, name)))
+        _swap(catalog, new)
+        _clear(catalog, new.folders())
     return gone
 
 
@@ -186,24 +206,45 @@ def rebuild(catalog: Path) -> Rebuilt:
     if not (Path(catalog) / paths.MODELS).is_dir():
         require(catalog)
     catalog = prepare(catalog)
-    with _publishing(catalog) as state:
+    with _locked(catalog):
+        state = read_state(catalog)
+        # First, for what a dead process left of other models is nothing to adopt; an older version may be, of these.
+        n_cleared = _clear(catalog, state.folders() | _on_disk(catalog, state))
         on_disk = newest_on_disk(catalog)
         models = {
-            model: version if is_whole(catalog, version) else on_disk.get(model)
+            model: version if is_whole(catalog / version.folder) else on_disk.get(model)
             for model, version in state.models.items()
         }
-        adopted = {model: version for model, version in on_disk.items() if model not in models}
-        shown = {model: version for model, version in models.items() if version} | adopted
-        n_cleared = _swap(catalog, State(shown))
-    return Rebuilt(sorted(shown), sorted(adopted), sorted(m for m, v in models.items() if not v), n_cleared)
+        shown = {model: version for model, version in models.items() if version}
+        adopted = {
+            model: version
+            for model, version in on_disk.items()
+            if model not in models and not conflicts(State(shown), {model: version.name})
+        }
+        # What is left of a model that is gone stays until it is ingested again: a missing file may come back.
+        new = State(shown | adopted, _without(state.before | state.models, [*shown, *adopted]))
+        _swap(catalog, new)
+        n_cleared += _clear(catalog, new.folders(), also=_on_disk(catalog, new))
+    return Rebuilt(sorted(new.models), sorted(adopted), sorted(set(models) - set(shown)), n_cleared)
+
+
+def _version_name(staged: Path) -> str:
+    """Return what an ingest's versions are called: as its staging, so that what a dead one moved in is known."""
+    return staged.name.removeprefix(_INGEST)
+
+
+def _named(versions: Mapping[str, Version], name: str) -> list[str]:
+    return [model for model, version in versions.items() if name in (model, version.name)]
+
+
+def _without(versions: Mapping[str, Version], models: list[str]) -> dict[str, Version]:
+    return {model: version for model, version in versions.items() if model not in models}
 
 
 def _seal(folder: Path, model: str, name: str) -> None:
     """Write the manifest that makes a version folder whole, and sync it."""
     files = {path.name: path.stat().st_size for path in sorted(folder.glob("*.parquet"))}
-    path = folder / paths.MANIFEST
-    path.write_text(json.dumps({"model": model, "name": name, "files": files}, indent=2))
-    sync_file(path)
+    _write(folder / paths.MANIFEST, json.dumps({"model": model, "name": name, "files": files}, indent=2))
     sync_file(folder)
 
 
@@ -216,102 +257,146 @@ def _locked(catalog: Path) -> Iterator[None]:
         raise CatalogError(f"{catalog}: can't be written ({error.strerror}); choose another with --catalog") from None
 
 
-@contextmanager
-def _publishing(catalog: Path) -> Iterator[State]:
-    with _locked(catalog):
-        yield read_state(catalog)
+def _settled(catalog: Path) -> State:
+    """Return what the catalog shows, having published what is on disk where no generation tells.
+
+    A version may be moved in only beside a generation that doesn't name it: otherwise one that is there already and
+    one that a dead process was about to publish look the same.
+    """
+    state = shown_state(catalog)
+    if state is None:
+        state = State(newest_on_disk(catalog))
+        _swap(catalog, state)
+    return state
 
 
-def _swap(catalog: Path, state: State) -> int:
-    """Build the next generation, point `catalog.duckdb` at it, and clear what it made superfluous."""
-    generations = catalog / paths.GENERATIONS
-    generations.mkdir(exist_ok=True)
-    numbers = [int(path.name) for path in generations.iterdir() if path.name.isdigit()]
-    number = max(numbers, default=0) + 1
-    generation = generations / f"{number:06}"
-    building = catalog / paths.STAGING / f"generation-{uuid.uuid4().hex}"
-    building.mkdir()
+def _swap(catalog: Path, state: State) -> Path | None:
+    """Build the next generation and point `catalog.duckdb` at it; return the generation it pointed at before."""
+    previous = current_generation(catalog)
+    number = max((int(generation.name) for generation in _generations(catalog)), default=0) + 1
+    generation = catalog / paths.GENERATIONS / f"{number:06}"
+    building = catalog / paths.STAGING / f"{_SWAP}{uuid.uuid4().hex}"
     try:
-        build_database(
-            building / paths.DATABASE,
-            catalog,
-            {model: version.folder for model, version in state.models.items()},
-        )
-        (building / paths.STATE).write_text(state.dumps())
-        for path in (building / paths.DATABASE, building / paths.STATE, building):
-            sync_file(path)
-        building.rename(generation)
+        _build_generation(building / generation.name, catalog, state)
+        _write(building / paths.OPEN_SQL, open_sql())
+        (building / paths.DATABASE).symlink_to(generation.relative_to(catalog) / paths.DATABASE)
+        generation.parent.mkdir(exist_ok=True)
+        (building / generation.name).rename(generation)
+        sync_file(generation.parent)
+        (building / paths.OPEN_SQL).replace(catalog / paths.OPEN_SQL)
+        sync_file(catalog)  # all that the link leads to is on the disk before the link is
+        (building / paths.DATABASE).replace(catalog / paths.DATABASE)
+        sync_file(catalog)
     except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
+        if current_generation(catalog) != generation:
+            _discard(catalog, generation)
         raise
-    sync_file(generations)
-    _write_beside(catalog / paths.OPEN_SQL, open_sql())
-    link = catalog / paths.STAGING / f"link-{uuid.uuid4().hex}"
-    link.symlink_to(generation.relative_to(catalog) / paths.DATABASE)
-    link.replace(catalog / paths.DATABASE)
-    sync_file(catalog)
-    return _clear(catalog, generation, state)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return previous
 
 
-def _clear(catalog: Path, current: Path, state: State) -> int:
-    """Delete dead processes' staging, generations nobody reads, and versions that no kept generation names."""
-    n_cleared = _clear_staging(catalog)
-    wanted = state.folders()
-    older = sorted((p for p in (catalog / paths.GENERATIONS).iterdir() if p != current), reverse=True)
-    for age, generation in enumerate(older):
-        if _is_held(generation / paths.DATABASE):
-            with suppress(OSError, ValueError, KeyError, TypeError):
-                wanted |= State.loads((generation / paths.STATE).read_text()).folders()
-        elif age > 0:  # the one before serves who is just opening it
-            n_cleared += _discard(catalog, generation)
-    for model in state.models:
-        for version in (catalog / paths.MODELS / paths.slug(model)).iterdir():
-            if version.relative_to(catalog).as_posix() not in wanted:
-                n_cleared += _discard(catalog, version)
+def _build_generation(folder: Path, catalog: Path, state: State) -> None:
+    folder.mkdir(parents=True)
+    build_database(folder / paths.DATABASE, catalog, {model: version.folder for model, version in state.models.items()})
+    sync_file(folder / paths.DATABASE)
+    _write(folder / paths.STATE, state.dumps())
+    sync_file(folder)
+
+
+def _generations(catalog: Path) -> list[Path]:
+    return [path for path in (catalog / paths.GENERATIONS).glob("*") if path.name.isdigit()]
+
+
+def _on_disk(catalog: Path, state: State) -> set[str]:
+    """Return every version folder of these models."""
+    folders = (catalog / paths.MODELS / paths.slug(model) for model in state.models)
+    return {version.relative_to(catalog).as_posix() for folder in folders for version in folder.glob("*")}
+
+
+def _clear(catalog: Path, wanted: set[str], previous: Path | None = None, also: Iterable[str] = ()) -> int:
+    """Delete what dead processes left, generations nobody reads, and the versions that those name, and `also` these.
+
+    But for the `wanted` versions, and those of a generation that is open. What no generation ever named was copied in
+    by hand, and is for a rebuild to adopt. The `previous` generation stays, for who is just opening it: the versions
+    that it shows must be wanted.
+    """
+    current = current_generation(catalog)
+    wanted = set(wanted)
+    named = set(also)
+    superfluous = []
+    for generation in _generations(catalog):
+        if generation == current:
+            continue
+        folders = (state_of(generation) or State()).folders()
+        if generation != previous and _is_held(generation):
+            wanted |= folders
+            continue
+        named |= folders
+        if generation != previous:
+            superfluous.append(generation)
+    # Versions before the generations that name them: whoever dies in between, the next publish still knows of them.
+    n_cleared = _clear_staging(catalog, wanted)
+    n_cleared += sum(_discard(catalog, catalog / folder) for folder in sorted(named - wanted))
+    n_cleared += sum(_discard(catalog, generation) for generation in superfluous)
+    _drop_empty(catalog)
     return n_cleared
 
 
-def _clear_staging(catalog: Path) -> int:
+def _clear_staging(catalog: Path, wanted: set[str]) -> int:
+    """Delete what dead processes left in staging, and the versions they had moved in but not published."""
+    staged = catalog / paths.STAGING
     n_cleared = 0
-    for path in (catalog / paths.STAGING).iterdir():
-        if path.suffix == _STAGING_LOCK_SUFFIX:
-            continue
-        lock = Path(f"{path}{_STAGING_LOCK_SUFFIX}")
-        try:
-            with FileLock(lock, timeout=0):
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-                n_cleared += 1
-        except Timeout:
-            continue
-        lock.unlink(missing_ok=True)
+    for path in (*staged.glob(f"{_SWAP}*"), *staged.glob(f"{_TRASH}*")):
+        shutil.rmtree(path, ignore_errors=True)
+        n_cleared += 1
+    for folder in sorted({path.with_suffix("") for path in staged.glob(f"{_INGEST}*")}):
+        lock = FileLock(f"{folder}{_LOCK_SUFFIX}", timeout=0)
+        with suppress(OSError), lock:  # a Timeout, where it is held; or another user's
+            moved_in = (catalog / paths.MODELS).glob(f"*/{_version_name(folder)}")
+            torn = [path for path in moved_in if path.relative_to(catalog).as_posix() not in wanted]
+            n_cleared += sum(_discard(catalog, path) for path in (*torn, folder))
+            Path(lock.lock_file).unlink(missing_ok=True)
     return n_cleared
 
 
 def _discard(catalog: Path, folder: Path) -> int:
     """Delete a folder so that it is there whole or not at all; return 1 where there was one."""
-    if not folder.exists():
+    trash = catalog / paths.STAGING / f"{_TRASH}{uuid.uuid4().hex}"
+    try:
+        folder.rename(trash)
+    except OSError:  # it isn't there, or can't be deleted: no reason to fail, now that the rest is published
         return 0
-    trash = catalog / paths.STAGING / f"trash-{uuid.uuid4().hex}"
-    folder.rename(trash)
     shutil.rmtree(trash, ignore_errors=True)
     return 1
 
 
-def _is_held(database: Path) -> bool:
-    """Whether another process has this database open (DuckDB holds a POSIX lock on what it opened)."""
-    try:
-        with database.open("r+b") as file:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
+def _drop_empty(catalog: Path) -> None:
+    """Delete the folders of models that have no version."""
+    for folder in (catalog / paths.MODELS).glob("*"):
+        with suppress(OSError):  # it isn't empty
+            folder.rmdir()
+
+
+def _is_held(generation: Path) -> bool:
+    """Whether a shell has this generation open, or a copy of its database (`catalog.state.held`).
+
+    DuckDB holds a POSIX lock on what it opened. Those locks are a process's own: what this very process has open isn't
+    seen.
+    """
+    probes = ((paths.DATABASE, fcntl.lockf), (paths.STATE, fcntl.flock))
+    for name, lock in probes:
+        try:
+            with (generation / name).open("r+b") as file:
+                lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return True
     return False
 
 
-def _write_beside(path: Path, text: str) -> None:
-    """Replace a small file in one step."""
-    beside = path.parent / paths.STAGING / f"{path.name}-{uuid.uuid4().hex}"
-    beside.write_text(text)
-    sync_file(beside)
-    beside.replace(path)
+def _write(path: Path, text: str) -> None:
+    """Write a small file through to the disk."""
+    path.write_text(text, encoding="utf-8")
+    sync_file(path)

@@ -1,8 +1,10 @@
 """What a catalog holds at present: the version of each model that its database shows. Reads; changes nothing."""
 
+import fcntl
 import json
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -20,14 +22,14 @@ class Version:
 
 @dataclass(frozen=True)
 class State:
-    """What a generation shows: the current version of each model, and the folder it had before."""
+    """What a generation shows: the current version of each model; and the versions that had their place before."""
 
     models: dict[str, Version] = field(default_factory=dict)
-    before: dict[str, str] = field(default_factory=dict)
+    before: dict[str, Version] = field(default_factory=dict)
 
     def folders(self) -> set[str]:
         """Every version folder that this state still wants on disk."""
-        return {version.folder for version in self.models.values()} | set(self.before.values())
+        return {version.folder for version in (*self.models.values(), *self.before.values())}
 
     def dumps(self) -> str:
         """Return the state as JSON."""
@@ -37,8 +39,7 @@ class State:
     def loads(text: str) -> "State":
         """Read a state from JSON; ValueError, KeyError or TypeError where it is none."""
         state = json.loads(text)
-        models = {model: Version(**version) for model, version in state["models"].items()}
-        return State(models, dict(state["before"]))
+        return State(*({model: Version(**v) for model, v in state[key].items()} for key in ("models", "before")))
 
 
 def require(catalog: Path) -> Path:
@@ -62,10 +63,41 @@ def require(catalog: Path) -> Path:
 
 def read_state(catalog: Path) -> State:
     """Return what the current generation shows; with no readable generation, the newest whole version of each model."""
-    try:
-        return State.loads(_generation(catalog).joinpath(paths.STATE).read_text())
-    except (OSError, ValueError, KeyError, TypeError):
-        return State(newest_on_disk(catalog))
+    return shown_state(catalog) or State(newest_on_disk(catalog))
+
+
+def shown_state(catalog: Path) -> State | None:
+    """Return what the current generation shows; None where there is none that can be read."""
+    generation = current_generation(catalog)
+    return state_of(generation) if generation else None
+
+
+def state_of(generation: Path) -> State | None:
+    """Return what a generation shows; None where it can't be read."""
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        return State.loads((generation / paths.STATE).read_text(encoding="utf-8"))
+    return None
+
+
+def current_generation(catalog: Path) -> Path | None:
+    """Return the folder of the generation that `catalog.duckdb` points to; None where it is no symlink."""
+    with suppress(OSError):
+        return catalog / (catalog / paths.DATABASE).readlink().parent
+    return None
+
+
+@contextmanager
+def held(catalog: Path) -> Iterator[Path]:
+    """Give the current database's path, and keep all that it reads on the disk for as long as the block lasts.
+
+    A shared lock on the generation's state tells publishers that somebody reads it; it stops nobody.
+    """
+    generation = current_generation(catalog) or catalog
+    with ExitStack() as stack:
+        with suppress(OSError):  # another user's catalog, say, or one without generations: then it is read unheld
+            state = stack.enter_context((generation / paths.STATE).open("rb"))
+            fcntl.flock(state, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield generation / paths.DATABASE
 
 
 def unknown_model(name: str, state: State) -> CatalogError:
@@ -79,23 +111,17 @@ def newest_on_disk(catalog: Path) -> dict[str, Version]:
     newest: dict[str, Version] = {}
     for path in sorted((catalog / paths.MODELS).glob(f"*/*/{paths.MANIFEST}")):
         with suppress(OSError, ValueError, KeyError, TypeError):
-            manifest = json.loads(path.read_text())
+            manifest = json.loads(path.read_text(encoding="utf-8"))
             version = Version(manifest["name"], path.parent.relative_to(catalog).as_posix())
-            if is_whole(catalog, version):
+            if is_whole(path.parent):
                 newest[manifest["model"]] = version
     return newest
 
 
-def is_whole(catalog: Path, version: Version) -> bool:
+def is_whole(folder: Path) -> bool:
     """Whether every file that a version's manifest names is there, at its size."""
-    folder = catalog / version.folder
     try:
-        files = json.loads((folder / paths.MANIFEST).read_text())["files"]
+        files = json.loads((folder / paths.MANIFEST).read_text(encoding="utf-8"))["files"]
         return all((folder / name).stat().st_size == size for name, size in files.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
-
-
-def _generation(catalog: Path) -> Path:
-    """Return the folder of the generation that `catalog.duckdb` points to; OSError where it is no symlink."""
-    return catalog / (catalog / paths.DATABASE).readlink().parent

@@ -153,6 +153,7 @@ def resolve(source: str, options: Options) -> Source:
 
     SOURCE is a folder, a bare `W.safetensors`, or a Hugging Face id.
     """
+    _check_name(options.name)
     if options.matrix not in (None, *MATRICES):
         raise CatalogError(f"--matrix {options.matrix}: unknown; one of {', '.join(MATRICES)}")
     path = _path(source)
@@ -319,6 +320,11 @@ def _tokenizer(option: str | None) -> Path | None:
     from ingest import hub
 
     return hub.fetch_tokenizer(option)
+
+
+def _check_name(name: str | None) -> None:
+    if name is not None and (not name.strip() or name.encode(errors="ignore").decode() != name):
+        raise CatalogError(f"--name {name!r}: empty, or no Unicode text; give another")
 
 
 def _path(text: str) -> Path:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from catalog import paths
 from catalog.errors import CatalogError
 from catalog.quoting import quoted
-from catalog.state import read_state, require, unknown_model
+from catalog.state import held, read_state, require, unknown_model
 
 if TYPE_CHECKING:
     import duckdb
@@ -89,9 +89,9 @@ def _private_copy(catalog: Path, model: str | None) -> Iterator[Path]:
         state = read_state(catalog)
         if model not in state.models and all(model != version.name for version in state.models.values()):
             raise unknown_model(model, state)
-    with tempfile.TemporaryDirectory(prefix="token-catalog-") as folder:
+    with held(catalog) as database, tempfile.TemporaryDirectory(prefix="token-catalog-") as folder:
         copy = Path(folder, paths.DATABASE)
-        shutil.copyfile(catalog / paths.DATABASE, copy)
+        shutil.copyfile(database, copy)
         script = Path(folder, "init.sql")
         # Read-only, so that nobody loses what they'd create in a copy; a database of one's own can be attached.
         lines = [

@@ -187,3 +187,9 @@ def test_a_pickle_is_never_opened(given: str, name: str, refused: Refused, tmp_p
 def test_a_device_that_is_not_there_is_refused(refused: Refused, tmp_path: Path) -> None:
     source = save_bare(tmp_path / "W.safetensors", matrix_of(1))
     assert "--device cuda: this machine has none" in refused(str(source), "--no-tokenizer", "--device", "cuda")
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a\udcffb"])
+def test_a_name_that_is_none_is_refused(refused: Refused, tmp_path: Path, name: str) -> None:
+    source = save_bare(tmp_path / "W.safetensors", matrix_of(3))
+    assert "--name" in refused(str(source), "--no-tokenizer", "--name", name)
