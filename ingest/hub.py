@@ -36,7 +36,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]
 from tqdm.auto import tqdm
 
 from catalog.errors import CatalogError
-from ingest.sources import CONFIG, INDEX, read_index
+from ingest.model_files import CONFIG, INDEX, read_index
 from ingest.weights import (
     LENGTH_BYTES,
     Matrix,

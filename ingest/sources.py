@@ -4,7 +4,6 @@ A tensor is recognised by its name (what the common architectures call it) and i
 config.json); where both aren't enough, `--tensor` is the way out. Pickled weights are never opened.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,10 +13,9 @@ from typing import Any, Protocol
 import torch
 
 from catalog.errors import CatalogError
+from ingest.model_files import CONFIG, INDEX, read_index, read_json
 from ingest.weights import Matrix, listed, open_matrix, tensor_shapes
 
-INDEX = "model.safetensors.index.json"
-CONFIG = "config.json"
 BARE_TENSOR = "W"
 
 # The last parts of the embedding's name, the surest first.
@@ -169,25 +167,6 @@ def resolve(source: str, options: Options) -> Source:
     name = options.name or source.split("/")[-1]
     tokenizer = _tokenizer(options.tokenizer) or model.folder
     return Source(name, source, model.revision, tokenizer, *_matrices(model, model.folder, name, options))
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; CatalogError where it is none."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CatalogError(f"{path}: can't be read as JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise CatalogError(f"{path}: no JSON object")
-    return value
-
-
-def read_index(path: Path) -> dict[str, str]:
-    """Return the file that each tensor is in, by name: a folder in it would reach outside, so it is dropped."""
-    weight_map = read_json(path).get("weight_map")
-    if not isinstance(weight_map, dict):
-        raise CatalogError(f"{path}: has no weight_map; download it again")
-    return {str(name): Path(str(file)).name for name, file in weight_map.items()}
 
 
 def choose(tensors: Tensors, config: Mapping[str, Any], options: Options) -> list[Choice]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from ingest.sources import INDEX
+from ingest.model_files import INDEX
 from tests.helpers import ingest_bare, save_bare
 from tests.test_sources import EMBEDDING, UNEMBEDDING, WEIGHTS, matrix_of, save_tensors, save_tokenizer
 from token_catalog import main

@@ -20,8 +20,9 @@ from transformers import (
 )
 
 from catalog.errors import CatalogError
+from ingest.model_files import INDEX
 from ingest.run import ingest
-from ingest.sources import INDEX, Options, resolve
+from ingest.sources import Options, resolve
 from ingest.weights import Matrix
 from tests.helpers import rows, save_bare
 
