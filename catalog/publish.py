@@ -6,13 +6,12 @@ commit: a process killed before it leaves the old catalog, after it the new one,
 the next publish. A file lock orders publishers; readers and open shells take no part in it.
 """
 
-import fcntl
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +20,17 @@ from filelock import FileLock
 
 from catalog import paths
 from catalog.build import build_database, open_sql
+from catalog.clearing import (
+    INGEST,
+    LOCK_SUFFIX,
+    SWAP,
+    clear,
+    discard,
+    drop_empty,
+    generations,
+    version_name,
+    versions_on_disk,
+)
 from catalog.errors import CatalogError
 from catalog.state import (
     State,
@@ -31,17 +41,9 @@ from catalog.state import (
     read_state,
     require,
     shown_state,
-    state_of,
     unknown_model,
 )
 from catalog.tables import sync_file
-
-# What is in staging: an ingest's folder, with a lock beside it that is held for as long as the ingest lives;
-# the rest is written under the catalog's lock.
-_INGEST = "ingest-"
-_SWAP = "swap-"
-_TRASH = "trash-"
-_LOCK_SUFFIX = ".lock"
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Staging:
 
     def version(self, model: str, name: str) -> Path:
         """Return a new, empty folder for the tables of `model`."""
-        relative = Path(paths.MODELS, paths.slug(model), _version_name(self._folder))
+        relative = Path(paths.MODELS, paths.slug(model), version_name(self._folder))
         folder = self._folder / relative
         folder.mkdir(parents=True)
         self._versions[model] = Version(name, relative.as_posix())
@@ -96,7 +98,7 @@ class Staging:
             except BaseException:
                 self._move_out()
                 raise
-            _clear(self._catalog, new.folders(), previous)
+            clear(self._catalog, new.folders(), previous)
 
     def _move_in(self) -> None:
         for version in self._versions.values():
@@ -111,8 +113,8 @@ class Staging:
         current = read_state(self._catalog).folders()
         for version in self._versions.values():
             if version.folder not in current:
-                _discard(self._catalog, self._catalog / version.folder)
-        _drop_empty(self._catalog)
+                discard(self._catalog, self._catalog / version.folder)
+        drop_empty(self._catalog)
 
 
 def conflicts(state: State, names: Mapping[str, str]) -> list[str]:
@@ -145,8 +147,8 @@ def staging(catalog: Path) -> Iterator[Staging]:
     catalog = prepare(catalog)
     # In the order of time, so that the newest version of a model is the last.
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}"
-    folder = catalog / paths.STAGING / f"{_INGEST}{stamp}"
-    lock = FileLock(f"{folder}{_LOCK_SUFFIX}")
+    folder = catalog / paths.STAGING / f"{INGEST}{stamp}"
+    lock = FileLock(f"{folder}{LOCK_SUFFIX}")
     try:
         with _locked(catalog):
             folder.mkdir()
@@ -194,7 +196,7 @@ def remove(catalog: Path, name: str) -> list[str]:
             raise unknown_model(name, state)
         new = State(_without(state.models, gone), _without(state.before, _named(state.before, name)))
         _swap(catalog, new)
-        _clear(catalog, new.folders())
+        clear(catalog, new.folders())
     return gone
 
 
@@ -209,7 +211,7 @@ def rebuild(catalog: Path) -> Rebuilt:
     with _locked(catalog):
         state = read_state(catalog)
         # First, for what a dead process left of other models is nothing to adopt; an older version may be, of these.
-        n_cleared = _clear(catalog, state.folders() | _on_disk(catalog, state))
+        n_cleared = clear(catalog, state.folders() | versions_on_disk(catalog, state))
         on_disk = newest_on_disk(catalog)
         models = {
             model: version if is_whole(catalog / version.folder) else on_disk.get(model)
@@ -224,13 +226,8 @@ def rebuild(catalog: Path) -> Rebuilt:
         # What is left of a model that is gone stays until it is ingested again: a missing file may come back.
         new = State(shown | adopted, _without(state.before | state.models, [*shown, *adopted]))
         _swap(catalog, new)
-        n_cleared += _clear(catalog, new.folders(), also=_on_disk(catalog, new))
+        n_cleared += clear(catalog, new.folders(), also=versions_on_disk(catalog, new))
     return Rebuilt(sorted(new.models), sorted(adopted), sorted(set(models) - set(shown)), n_cleared)
-
-
-def _version_name(staged: Path) -> str:
-    """Return what an ingest's versions are called: as its staging, so that what a dead one moved in is known."""
-    return staged.name.removeprefix(_INGEST)
 
 
 def _named(versions: Mapping[str, Version], name: str) -> list[str]:
@@ -273,9 +270,9 @@ def _settled(catalog: Path) -> State:
 def _swap(catalog: Path, state: State) -> Path | None:
     """Build the next generation and point `catalog.duckdb` at it; return the generation it pointed at before."""
     previous = current_generation(catalog)
-    number = max((int(generation.name) for generation in _generations(catalog)), default=0) + 1
+    number = max((int(generation.name) for generation in generations(catalog)), default=0) + 1
     generation = catalog / paths.GENERATIONS / f"{number:06}"
-    building = catalog / paths.STAGING / f"{_SWAP}{uuid.uuid4().hex}"
+    building = catalog / paths.STAGING / f"{SWAP}{uuid.uuid4().hex}"
     try:
         _build_generation(building / generation.name, catalog, state)
         _write(building / paths.OPEN_SQL, open_sql())
@@ -289,7 +286,7 @@ def _swap(catalog: Path, state: State) -> Path | None:
         sync_file(catalog)
     except BaseException:
         if current_generation(catalog) != generation:
-            _discard(catalog, generation)
+            discard(catalog, generation)
         raise
     finally:
         shutil.rmtree(building, ignore_errors=True)
@@ -302,98 +299,6 @@ def _build_generation(folder: Path, catalog: Path, state: State) -> None:
     sync_file(folder / paths.DATABASE)
     _write(folder / paths.STATE, state.dumps())
     sync_file(folder)
-
-
-def _generations(catalog: Path) -> list[Path]:
-    return [path for path in (catalog / paths.GENERATIONS).glob("*") if path.name.isdigit()]
-
-
-def _on_disk(catalog: Path, state: State) -> set[str]:
-    """Return every version folder of these models."""
-    folders = (catalog / paths.MODELS / paths.slug(model) for model in state.models)
-    return {version.relative_to(catalog).as_posix() for folder in folders for version in folder.glob("*")}
-
-
-def _clear(catalog: Path, wanted: set[str], previous: Path | None = None, also: Iterable[str] = ()) -> int:
-    """Delete what dead processes left, generations nobody reads, and the versions that those name, and `also` these.
-
-    But for the `wanted` versions, and those of a generation that is open. What no generation ever named was copied in
-    by hand, and is for a rebuild to adopt. The `previous` generation stays, for who is just opening it: the versions
-    that it shows must be wanted.
-    """
-    current = current_generation(catalog)
-    wanted = set(wanted)
-    named = set(also)
-    superfluous = []
-    for generation in _generations(catalog):
-        if generation == current:
-            continue
-        folders = (state_of(generation) or State()).folders()
-        if generation != previous and _is_held(generation):
-            wanted |= folders
-            continue
-        named |= folders
-        if generation != previous:
-            superfluous.append(generation)
-    # Versions before the generations that name them: whoever dies in between, the next publish still knows of them.
-    n_cleared = _clear_staging(catalog, wanted)
-    n_cleared += sum(_discard(catalog, catalog / folder) for folder in sorted(named - wanted))
-    n_cleared += sum(_discard(catalog, generation) for generation in superfluous)
-    _drop_empty(catalog)
-    return n_cleared
-
-
-def _clear_staging(catalog: Path, wanted: set[str]) -> int:
-    """Delete what dead processes left in staging, and the versions they had moved in but not published."""
-    staged = catalog / paths.STAGING
-    n_cleared = 0
-    for path in (*staged.glob(f"{_SWAP}*"), *staged.glob(f"{_TRASH}*")):
-        shutil.rmtree(path, ignore_errors=True)
-        n_cleared += 1
-    for folder in sorted({path.with_suffix("") for path in staged.glob(f"{_INGEST}*")}):
-        lock = FileLock(f"{folder}{_LOCK_SUFFIX}", timeout=0)
-        with suppress(OSError), lock:  # a Timeout, where it is held; or another user's
-            moved_in = (catalog / paths.MODELS).glob(f"*/{_version_name(folder)}")
-            torn = [path for path in moved_in if path.relative_to(catalog).as_posix() not in wanted]
-            n_cleared += sum(_discard(catalog, path) for path in (*torn, folder))
-            Path(lock.lock_file).unlink(missing_ok=True)
-    return n_cleared
-
-
-def _discard(catalog: Path, folder: Path) -> int:
-    """Delete a folder so that it is there whole or not at all; return 1 where there was one."""
-    trash = catalog / paths.STAGING / f"{_TRASH}{uuid.uuid4().hex}"
-    try:
-        folder.rename(trash)
-    except OSError:  # it isn't there, or can't be deleted: no reason to fail, now that the rest is published
-        return 0
-    shutil.rmtree(trash, ignore_errors=True)
-    return 1
-
-
-def _drop_empty(catalog: Path) -> None:
-    """Delete the folders of models that have no version."""
-    for folder in (catalog / paths.MODELS).glob("*"):
-        with suppress(OSError):  # it isn't empty
-            folder.rmdir()
-
-
-def _is_held(generation: Path) -> bool:
-    """Whether a shell has this generation open, or a copy of its database (`catalog.state.held`).
-
-    DuckDB holds a POSIX lock on what it opened. Those locks are a process's own: what this very process has open isn't
-    seen.
-    """
-    probes = ((paths.DATABASE, fcntl.lockf), (paths.STATE, fcntl.flock))
-    for name, lock in probes:
-        try:
-            with (generation / name).open("r+b") as file:
-                lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            continue
-        except OSError:
-            return True
-    return False
 
 
 def _write(path: Path, text: str) -> None:

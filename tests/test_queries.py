@@ -199,12 +199,10 @@ def test_the_variable_model_narrows_every_view_but_models(two: Path) -> None:
 
 
 def test_a_name_narrows_to_both_matrices_of_an_untied_model(tmp_path: Path) -> None:
-    from catalog.publish import staging
     from ingest.run import ingest
     from ingest.sources import Options
     from tests.helpers import save_bare
 
-    assert staging
     for matrix in ("input", "output"):
         folder = tmp_path / matrix
         save_bare(folder / "W.safetensors", bf16_matrix(20, 4))
