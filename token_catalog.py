@@ -74,12 +74,12 @@ def ingest(
     device: DeviceOption = "auto",
     replace: Annotated[bool, typer.Option("--replace", help="Take the place of a model of that name.")] = False,
     no_vectors: Annotated[
-        bool, typer.Option("--no-vectors", help="Leave out the vectors (70% of a bf16 matrix's size).")
+        bool, typer.Option("--no-vectors", help="Leave out the vectors, and so nearest, point_at and same_dot_as.")
     ] = False,
     no_tokenizer: Annotated[bool, typer.Option("--no-tokenizer", help="Catalogue W without any text.")] = False,
     profile: ProfileOption = False,
 ) -> None:
-    r"""Catalogue a model: features, tokens and vectors of every row of W.
+    """Catalogue a model: features, tokens and vectors of every row of W.
 
     \b
     token-catalog ingest Qwen/Qwen3-4B-Instruct-2507
@@ -105,7 +105,7 @@ def ingest(
 
 @app.command()
 def demo(catalog: CatalogOption, device: DeviceOption = "auto", profile: ProfileOption = False) -> None:
-    r"""Ingest a real model (all-MiniLM-L6-v2, installed by `make demo`) and show some answers.
+    """Ingest a real model (all-MiniLM-L6-v2, installed by `make demo`) and show some answers.
 
     \b
     token-catalog demo
@@ -120,7 +120,7 @@ def demo(catalog: CatalogOption, device: DeviceOption = "auto", profile: Profile
 
 @app.command()
 def models(catalog: CatalogOption) -> None:
-    r"""List what the catalog has.
+    """List what the catalog has.
 
     \b
     token-catalog models
@@ -138,7 +138,7 @@ def models(catalog: CatalogOption) -> None:
 def remove(
     catalog: CatalogOption, model: Annotated[str, typer.Argument(help="A model, or a name with several.")]
 ) -> None:
-    r"""Take a model out of the catalog and delete its files.
+    """Take a model out of the catalog and delete its files.
 
     \b
     token-catalog remove all-MiniLM-L6-v2
@@ -151,7 +151,7 @@ def remove(
 
 @app.command()
 def rebuild(catalog: CatalogOption) -> None:
-    r"""Make catalog.duckdb anew from the Parquet files (after moving the folder, say), and clear what nothing names.
+    """Make catalog.duckdb anew from the Parquet files (after moving the folder, say), and clear what nothing names.
 
     \b
     token-catalog rebuild --catalog ./token-catalog
@@ -163,7 +163,7 @@ def rebuild(catalog: CatalogOption) -> None:
         typer.echo(f"adopted {model}: its files were there, the database didn't name them")
     for model in rebuilt.gone:
         typer.echo(f"left out {model}: its files are gone", err=True)
-    typer.echo(f"rebuilt {catalog}: {len(rebuilt.models)} models; cleared {rebuilt.n_cleared} folders")
+    typer.echo(f"rebuilt {catalog}; models: {len(rebuilt.models)}; folders cleared: {rebuilt.n_cleared}")
 
 
 @app.command()
@@ -171,7 +171,7 @@ def shell(
     catalog: CatalogOption,
     model: Annotated[str | None, typer.Argument(help="Narrow every view to this model, or name.")] = None,
 ) -> None:
-    r"""Open the DuckDB shell on the catalog, on a copy, so that nobody is locked out; `from help` says what there is.
+    """Open the DuckDB shell on the catalog, on a copy, so that nobody is locked out; `from help` says what there is.
 
     \b
     token-catalog shell
@@ -190,7 +190,7 @@ def sql(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A file instead of stdout.")] = None,
     model: Annotated[str | None, typer.Option(help="Narrow every view to this model, or name.")] = None,
 ) -> None:
-    r"""Run SQL on the catalog.
+    """Run SQL on the catalog.
 
     \b
     token-catalog sql "from help where kind = 'table'"
@@ -213,10 +213,11 @@ def main() -> None:
     except CatalogError as error:
         _fail(str(error), EXIT_BAD_INPUT)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno is None:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{os.strerror(error.errno)}; the catalog is as it was; --catalog names another", EXIT_BAD_INPUT)
+        way_out = "; free some space, or give another --catalog" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        _fail(f"{where}{os.strerror(error.errno)}{way_out}", EXIT_BAD_INPUT)
     except Exception as error:
         if not hasattr(error, "exit_code") or not hasattr(error, "show"):
             raise

@@ -107,7 +107,7 @@ def _is_held(generation: Path) -> bool:
     """Whether a shell has this generation open, or a copy of its database (`catalog.state.held`).
 
     DuckDB holds a POSIX lock on what it opened. Those locks are a process's own: what this very process has open isn't
-    seen.
+    seen, and loses its lock.
     """
     probes = ((paths.DATABASE, fcntl.lockf), (paths.STATE, fcntl.flock))
     for name, lock in probes:

@@ -19,6 +19,12 @@ class Version:
     name: str
     folder: str
 
+    def __post_init__(self) -> None:
+        """Refuse a folder that is no version's: catalogs are copied around, and what they name is read and cleared."""
+        parts = self.folder.split("/")
+        if len(parts) != 3 or parts[0] != paths.MODELS or not {"", ".", ".."}.isdisjoint(parts):
+            raise ValueError(f"{self.folder}: no version's folder")
+
 
 @dataclass(frozen=True)
 class State:

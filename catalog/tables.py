@@ -41,11 +41,12 @@ def vector_row_group(n_dims: int) -> int:
     return max(1, min(VECTOR_ROW_GROUP, VECTOR_ROW_GROUP_BYTES // (4 * n_dims)))
 
 
-def lists_of(matrix: npt.NDArray[np.generic]) -> pa.ListArray:
-    """Return a list column whose values are the rows of a `(n_rows, n_dims)` array, not copied."""
+def lists_of(matrix: npt.NDArray[np.generic], missing: npt.NDArray[np.bool_] | None = None) -> pa.ListArray:
+    """Return a list column whose values are the rows of a `(n_rows, n_dims)` array, NULL where `missing`."""
     n_rows, n_dims = matrix.shape
     offsets = np.arange(0, (n_rows + 1) * n_dims, n_dims, dtype=np.int32)
-    return pa.ListArray.from_arrays(offsets, np.ascontiguousarray(matrix).reshape(-1))
+    values = np.ascontiguousarray(matrix).reshape(-1)
+    return pa.ListArray.from_arrays(offsets, values, mask=None if missing is None else pa.array(missing))
 
 
 class TableWriter:

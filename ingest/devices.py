@@ -20,7 +20,7 @@ def fp64_device(name: str) -> torch.device:
             f"--device {name}: this machine has none that torch {torch.__version__} can use; try --device auto"
         )
     on_cuda = name == "cuda" or (name == "auto" and there["cuda"])
-    return torch.device("cuda" if on_cuda else "cpu")
+    return torch.device("cuda", torch.cuda.current_device()) if on_cuda else torch.device("cpu")
 
 
 def described(device: torch.device) -> str:

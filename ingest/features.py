@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import torch
 from torch import Tensor
 
 from catalog.errors import CatalogError
+from catalog.tables import lists_of
 from ingest import geometry, linkage
 from ingest.geometry import Components, Floats
 from ingest.recipes import COORDINATES, Sky
@@ -27,6 +27,9 @@ from ingest.weights import Matrix
 
 # A chunk in fp64: large enough for BLAS, small beside n_dims² and the cache of files.
 CHUNK_BYTES = 64 << 20
+
+# Chunks that may wait to be hashed, where the device is faster.
+MOST_WAITING = 4
 
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
@@ -99,6 +102,8 @@ def scan(rows: Rows) -> Scan:
     with ThreadPoolExecutor(max_workers=1) as thread:
         for stored, chunk in rows.both("scan"):
             hashed.append(thread.submit(_hash, hasher, stored))
+            if len(hashed) > MOST_WAITING:
+                hashed[-MOST_WAITING].result()
             kept = torch.isfinite(chunk).all(dim=1)
             if not kept.all():
                 chunk = torch.where(kept[:, None], chunk, torch.zeros((), dtype=chunk.dtype, device=chunk.device))
@@ -141,18 +146,21 @@ def project(rows: Rows, found: Scan, components: Components, sky: Sky) -> dict[s
     chunks = rows.finite(found.finite, "sky")
     projections = np.full((len(found.finite), len(numbers)), np.nan)
     projections[found.finite] = np.concatenate([(chunk.double() @ basis).cpu().numpy() for chunk in chunks]) + 0.0
+    duplicate_of, duplicate_count = _duplicates(found)
+    # The last bit of a projection depends on where in its chunk the row stood: equal rows get the first one's.
+    projections = projections[duplicate_of]
     x, y, z = (np.sign(axis) * projections[:, numbers.index(abs(axis))] + 0.0 for axis in sky.axes())
     radius, lat, lon = geometry.sky(x, y, z)
-    duplicate_of, duplicate_count = _duplicates(found)
     missing = ~found.finite
-    masked = {"x": x, "y": y, "z": z, "radius": radius, "norm": found.norm, "norm_bf16": found.norm_bf16}
+    norm = found.norm[duplicate_of]
+    masked = {"x": x, "y": y, "z": z, "radius": radius, "norm": norm, "norm_bf16": found.norm_bf16}
     masked |= {"duplicate_of": duplicate_of, "duplicate_count": duplicate_count}
     return {
         "token_id": np.arange(len(missing), dtype=np.int32),
         **{name: np.ma.MaskedArray(values, missing) for name, values in masked.items()},
         "lat": np.ma.MaskedArray(lat, np.isnan(lat)),
         "lon": np.ma.MaskedArray(lon, np.isnan(lon)),
-        "pcs": _lists(projections[:, :n_leading], missing),
+        "pcs": lists_of(projections[:, :n_leading], missing),
     }
 
 
@@ -163,10 +171,11 @@ def _hash(hasher: "hashlib._Hash", stored: Tensor) -> list[bytes]:
 
 
 def _duplicates(found: Scan) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Return `duplicate_of` and `duplicate_count` among finite rows (0 elsewhere)."""
+    """Return `duplicate_of` and `duplicate_count` among finite rows (itself and 0 elsewhere)."""
     ids = np.flatnonzero(found.finite).astype(np.int32)
     first, count = linkage.duplicates([found.digests[i] for i in ids])
-    duplicate_of, duplicate_count = np.zeros((2, len(found.finite)), dtype=np.int32)
+    duplicate_of = np.arange(len(found.finite), dtype=np.int32)
+    duplicate_count = np.zeros_like(duplicate_of)
     duplicate_of[ids], duplicate_count[ids] = ids[first], count
     return duplicate_of, duplicate_count
 
@@ -182,15 +191,10 @@ def _orient(components: Components, matrix: Matrix, found: Scan, sky: Sky) -> No
     for coordinate, axis in COORDINATES.items():
         vector = components.vectors[getattr(sky, axis) - 1]
         value = float(vector @ row)
-        if value == 0:
+        if abs(value) <= geometry.SIGN_RESOLUTION * np.linalg.norm(row):
             raise CatalogError(
-                f"recipe: sky.orient.{coordinate}: row {token} has {coordinate} = 0, so it can't settle that sign"
+                f"recipe: sky.orient.{coordinate}: row {token} has {coordinate} = {value:g}, too near to 0 to settle "
+                "that sign; give another token"
             )
         if value * sky.orient.signs[coordinate] < 0:
             np.negative(vector, out=vector)
-
-
-def _lists(matrix: Floats, missing: npt.NDArray[np.bool_]) -> pa.ListArray:
-    n_rows, width = matrix.shape
-    offsets = np.arange(0, (n_rows + 1) * width, width, dtype=np.int32)
-    return pa.ListArray.from_arrays(offsets, matrix.reshape(-1), mask=pa.array(missing))

@@ -20,6 +20,8 @@ Chunks = Callable[[], Iterable[Tensor]]
 N_LEADING = 8
 # Under this share of ‖μ‖, the sign of μ·PC is rounding, and the largest |component| decides instead.
 SIGN_RESOLUTION = 1e-9
+# A mean shorter than this share of the rows' spread is fp64's rounding of their sum.
+MEAN_RESOLUTION = 1e-13
 # Two eigenvalues closer than this share of the largest leave their directions uncertain by 1e-6 rad and more:
 # fp64 places a direction within about 1e-15·λ₁/gap, and windows of 0.001° (2e-5 rad) are in use.
 DEGENERATE_GAP = 1e-9
@@ -62,19 +64,24 @@ def principal_components(chunks: Chunks, mean: Tensor, n_rows: int) -> Component
     eigenvalues = np.maximum(ascending[::-1], 0.0)
     vectors = np.ascontiguousarray(columns[:, ::-1].T)
     mean_ = mean.cpu().numpy()
-    return Components(eigenvalues, oriented(vectors, mean_), mean_)
+    # A mean that is all rounding (of rows that cancel) settles no sign.
+    known = np.linalg.norm(mean_) > MEAN_RESOLUTION * np.sqrt(eigenvalues.sum())
+    return Components(eigenvalues, oriented(vectors, mean_ if known else np.zeros_like(mean_)), mean_)
 
 
 def oriented(vectors: Floats, mean: Floats) -> Floats:
     """Return unit vectors (in rows), each flipped where need be so that mean · vector >= 0.
 
-    Where that product is below 1e-9·‖mean‖, the component of largest magnitude is made positive.
+    Where that product is below 1e-9·‖mean‖, the component of largest magnitude is made positive (of several as large,
+    the first).
 
     >>> oriented(np.array([[-1.0, 0.0], [0.0, -1.0]]), np.array([0.3, 0.0])).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
     projections = vectors @ mean
-    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=1)[:, None], axis=1)[:, 0]
+    sizes = np.abs(vectors)
+    first_largest = (sizes >= sizes.max(axis=1, keepdims=True) * (1 - SIGN_RESOLUTION)).argmax(axis=1)
+    largest = np.take_along_axis(vectors, first_largest[:, None], axis=1)[:, 0]
     decided = np.abs(projections) >= SIGN_RESOLUTION * np.linalg.norm(mean)
     signs = np.where(decided & (projections != 0), projections, largest)
     return np.where(signs < 0, -1.0, 1.0)[:, None] * vectors + 0.0

@@ -121,25 +121,26 @@ def _catalogue(job: Job, folder: Path, model: str, role: str | None, matrix: Mat
     with stage("scan"):
         scanned = features.scan(rows)
     about = _about(job, role, matrix, scanned)
-    provenance = json.dumps({key: value for key, value in about.items() if key != "ingested_at"})
+    provenance = json.dumps(about)
     with _meanwhile(partial(_write_vectors, job, folder, model, matrix, provenance)) as vectors:
         with stage("components"):
             components = features.principal_components(rows, scanned, job.recipe.sky)
         with stage("sky"):
             columns = features.project(rows, scanned, components, job.recipe.sky)
-        with stage("vectors"):
+        with stage("vectors' rest"):
             vectors.result()
     with stage("tables"):
         write_table(folder, schemas.FEATURES, model, provenance, columns)
-        write_table(folder, schemas.PRINCIPAL_COMPONENTS, model, provenance, _component_columns(components))
+        _write_components(folder, model, components, provenance)
         tokens = token_columns(job.vocabulary or {}, matrix.n_tokens)
         write_table(folder, schemas.TOKENS, model, provenance, tokens)
+        about["ingested_at"] = datetime.now(UTC).replace(tzinfo=None)
         write_table(folder, schemas.MODELS, model, provenance, {key: [value] for key, value in about.items()})
     job.report.warnings += [f"{model}: {warning}" for warning in _warnings(job, matrix, scanned, components)]
 
 
 def _about(job: Job, role: str | None, matrix: Matrix, scanned: Scan) -> dict[str, Any]:
-    """Return the row of `models`, but for its key."""
+    """Return the row of `models`, but for its key and the time."""
     sky = job.recipe.sky
     return {
         "name": job.source.name,
@@ -158,17 +159,24 @@ def _about(job: Job, role: str | None, matrix: Matrix, scanned: Scan) -> dict[st
         "device": described(job.device),
         "torch_version": torch.__version__,
         "catalog_version": version("token-catalog"),
-        "ingested_at": datetime.now(UTC).replace(tzinfo=None),
     }
 
 
-def _component_columns(components: Components) -> dict[str, Any]:
-    return {
-        "pc": np.arange(1, len(components.eigenvalues) + 1, dtype=np.int32),
-        "eigenvalue": components.eigenvalues,
-        "variance_share": components.variance_shares,
-        "vector": lists_of(components.vectors),
-    }
+def _write_components(folder: Path, model: str, components: Components, provenance: str) -> None:
+    n_dims = len(components.eigenvalues)
+    n_rows = vector_row_group(2 * n_dims)  # DOUBLE is twice as wide
+    shares = components.variance_shares
+    with TableWriter(folder, schemas.PRINCIPAL_COMPONENTS, model, provenance) as writer:
+        for start in range(0, n_dims, n_rows):
+            part = slice(start, min(start + n_rows, n_dims))
+            writer.write(
+                {
+                    "pc": np.arange(part.start + 1, part.stop + 1, dtype=np.int32),
+                    "eigenvalue": components.eigenvalues[part],
+                    "variance_share": shares[part],
+                    "vector": lists_of(components.vectors[part]),
+                }
+            )
 
 
 @contextmanager
@@ -191,7 +199,7 @@ def _write_vectors(job: Job, folder: Path, model: str, matrix: Matrix, provenanc
     with TableWriter(folder, schemas.VECTORS, model, provenance) as writer:
         for start, rows in _progress(matrix.chunks(n_rows), "vectors", -(-matrix.n_tokens // n_rows)):
             if stop.is_set():
-                return
+                raise CatalogError("stopped")  # half a table must not be closed as a whole one
             ids = np.arange(start, start + len(rows), dtype=np.int32)
             writer.write({"token_id": ids, "vector": lists_of(rows.float().numpy())})
 
@@ -200,9 +208,9 @@ def _warnings(job: Job, matrix: Matrix, scanned: Scan, components: Components) -
     """Give what a user should know of a matrix before trusting its numbers."""
     n_nonfinite = int((~scanned.finite).sum())
     if n_nonfinite:
-        yield f"{n_nonfinite:,} rows have a NaN or an infinity: their features are NULL, and the PCA is without them"
+        yield f"rows with a NaN or an infinity: {n_nonfinite:,}; their features are NULL, and the PCA is without them"
     if scanned.n_zero:
-        yield f"{scanned.n_zero:,} rows are zero: they have no place on the sky"
+        yield f"rows that are zero: {scanned.n_zero:,}; they have no place on the sky"
     if job.vocabulary is not None and len(job.vocabulary) < matrix.n_tokens:
         yield (
             f"W has {matrix.n_tokens:,} rows but the tokenizer has {len(job.vocabulary):,} entries; "
@@ -211,8 +219,8 @@ def _warnings(job: Job, matrix: Matrix, scanned: Scan, components: Components) -
     degenerate = [f"PC{abs(axis)}" for axis in job.recipe.sky.axes() if components.degenerate(abs(axis))]
     if degenerate:
         yield (
-            f"{', '.join(degenerate)}: no direction of its own (an equal eigenvalue beside it), "
-            "so latitudes and longitudes are arbitrary"
+            f"sky axes with an equal eigenvalue beside theirs: {', '.join(degenerate)}; "
+            "their directions, and so latitudes and longitudes, are arbitrary"
         )
 
 

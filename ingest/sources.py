@@ -152,6 +152,8 @@ def resolve(source: str, options: Options) -> Source:
     SOURCE is a folder, a bare `W.safetensors`, or a Hugging Face id.
     """
     _check_name(options.name)
+    if not source:
+        raise CatalogError("SOURCE is empty; give a Hugging Face id, a folder with a model, or a W.safetensors")
     if options.matrix not in (None, *MATRICES):
         raise CatalogError(f"--matrix {options.matrix}: unknown; one of {', '.join(MATRICES)}")
     path = _path(source)

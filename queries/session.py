@@ -50,7 +50,7 @@ def run_query(
                 raise CatalogError("no query; try: token-catalog sql 'from help'")
             for statement in statements[:-1]:
                 connection.execute(statement).fetchall()  # a result left open blocks the next one
-            _write(connection.sql(statements[-1].query), format_, output)
+            _write(connection.sql(_bare(statements[-1].query)), format_, output)
     except duckdb.Error as error:
         raise CatalogError(str(error)) from None
 
@@ -103,6 +103,16 @@ def _private_copy(catalog: Path, model: str | None) -> Iterator[Path]:
             lines.append(f"set variable model = {quoted(model)};")
         script.write_text("\n".join(lines) + "\n", encoding="utf-8")
         yield script
+
+
+def _bare(statement: str) -> str:
+    """Return a statement without its semicolon and what follows that: a comment there would hide what is put around."""
+    import duckdb
+
+    ends = [
+        at for at, kind in duckdb.tokenize(statement) if kind == duckdb.token_type.operator and statement[at] == ";"
+    ]
+    return (statement[: ends[-1]] if ends else statement) + "\n"
 
 
 def _write(rows: "duckdb.DuckDBPyRelation | None", format_: str, output: Path | None) -> None:

@@ -192,7 +192,7 @@ def test_ingest_tells_what_it_did_and_models_lists_it(tmp_path: Path) -> None:
         "ingest", str(tmp_path / "my-model" / "W.safetensors"), "--no-tokenizer", *at
     )
     assert "removed my-model" in run("remove", "my-model", *at).stdout
-    assert "0 models" in run("rebuild", *at).stdout
+    assert "models: 0" in run("rebuild", *at).stdout
 
 
 def test_a_closed_pipe_is_no_error(minilm: Path) -> None:

@@ -94,8 +94,8 @@ def test_rows_that_are_not_finite_have_no_features_and_zero_rows_have_no_place(t
     W[5], W[9, 2], W[11, 0] = 0, float("nan"), float("-inf")
     W[20] = W[21]
     report = ingest_bare(tmp_path / "c", W)
-    assert any("2 rows have a NaN or an infinity" in warning for warning in report.warnings)
-    assert any("1 rows are zero" in warning for warning in report.warnings)
+    assert any("rows with a NaN or an infinity: 2;" in warning for warning in report.warnings)
+    assert any("rows that are zero: 1;" in warning for warning in report.warnings)
     everything = f"{COLUMNS}, norm_bf16, pcs, duplicate_of, duplicate_count"
     unknown = rows(tmp_path / "c", f"select {everything} from features where token_id in (9, 11)")
     assert unknown == [(None,) * 11] * 2

@@ -27,7 +27,7 @@ Now ask for yourself, in the DuckDB shell:
 
 and type
 
-    from help;
+    from help where kind <> 'column';
     from tokens where kind = 'unused' limit 5;
     from nearest((select token_id from tokens where text = 'paris'), 10);
     select text, dot_bf16 from point_at_token(2000) order by dot desc limit 10;"""

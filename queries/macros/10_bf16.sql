@@ -15,7 +15,7 @@ create macro bf16(number) as
         when isnan(number::double) then 'nan'::float
         when abs(number::double) >= 3.39617752923046e38
             then sign(number::double)::float * 'inf'::float
-        when number = 0 then 0::float
+        when number::double = 0 then 0::float
         else
             (
                 (
@@ -27,4 +27,5 @@ create macro bf16(number) as
     end;
 
 comment on macro bf16 is
-'x rounded to the nearest bfloat16, ties to even, as FLOAT (one rounding; -0.0 is 0.0)';
+'x rounded to the nearest bfloat16, ties to even, as FLOAT (one rounding; -0.0 is 0.0);
+x is written out several times, so it must not be random()';

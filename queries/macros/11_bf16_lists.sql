@@ -31,8 +31,8 @@ comment on macro bf16_row is
 -- computed anew for each element.
 -- A quotient of two bf16 is never halfway between two others, and rounding it to
 -- FLOAT on the way is innocuous (24 >= 2 * 8 bits; Figueroa, 1995). A quotient under
--- 2^-126 keeps more bits than bfloat16 would: at most 2^-134 each, far below the
--- rounding of the sum that follows.
+-- 2^-126 keeps more bits than bfloat16 would: at most 2^-134 each, which matters only
+-- where every product of the sum that follows is as small.
 create macro bf16_unit_row(row_values, row_norm) as
     case
         when row_norm > 0

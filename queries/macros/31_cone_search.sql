@@ -2,7 +2,14 @@
 -- Grain: one row per token; separation is the great-circle angle in degrees, by the
 -- formula that is accurate at every distance (Vincenty's, on a sphere).
 create macro cone_search(at_lat, at_lon, angle) as table
-with apart as (
+with asked as not materialized (
+    select
+        at_lat::double as centre_lat,
+        at_lon::double as centre_lon,
+        angle::double as widest
+),
+
+apart as (
     select
         f.model,
         f.token_id,
@@ -12,21 +19,25 @@ with apart as (
         f.norm,
         f.duplicate_of,
         f.duplicate_count,
+        c.widest,
         degrees(atan2(
             sqrt(
-                pow(cos(radians(f.lat)) * sin(radians(f.lon - at_lon)), 2)
+                pow(cos(radians(f.lat)) * sin(radians(f.lon - c.centre_lon)), 2)
                 + pow(
-                    cos(radians(at_lat)) * sin(radians(f.lat))
-                    - sin(radians(at_lat))
+                    cos(radians(c.centre_lat)) * sin(radians(f.lat))
+                    - sin(radians(c.centre_lat))
                     * cos(radians(f.lat))
-                    * cos(radians(f.lon - at_lon)),
+                    * cos(radians(f.lon - c.centre_lon)),
                     2
                 )
             ),
-            sin(radians(at_lat)) * sin(radians(f.lat))
-            + cos(radians(at_lat)) * cos(radians(f.lat)) * cos(radians(f.lon - at_lon))
+            sin(radians(c.centre_lat)) * sin(radians(f.lat))
+            + cos(radians(c.centre_lat))
+            * cos(radians(f.lat))
+            * cos(radians(f.lon - c.centre_lon))
         )) as separation
     from features as f
+    cross join asked as c
     where f.lat is not null
 )
 
@@ -44,7 +55,7 @@ select
     a.duplicate_count
 from apart as a
 inner join tokens as t on a.model = t.model and a.token_id = t.token_id
-where a.separation <= angle;
+where a.separation <= a.widest;
 
 comment on macro table cone_search is
 'tokens within an angle of a point on the sky (degrees), with their separation from it';

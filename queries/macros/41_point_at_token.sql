@@ -62,7 +62,7 @@ select
     t.text,
     s.dot,
     bf16(s.dot) as dot_bf16,
-    s.cosine,
+    case when abs(s.cosine) > 1 then sign(s.cosine) else s.cosine end as cosine,
     bf16(s.cosine_of_rounded) as cosine_bf16
 from scored as s
 inner join tokens as t on s.model = t.model and s.token_id = t.token_id;

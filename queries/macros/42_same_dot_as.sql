@@ -2,14 +2,18 @@
 -- Grain: one row per token t with bf16(t . h) = bf16(h . h), h the row of `token`, in
 -- each model in view; the token itself is among them.
 create macro same_dot_as(token) as table
-with pointed as materialized (
+with asked as materialized (
+    select token as own_token_id
+),
+
+pointed as materialized (
     select
         model,
         token_id,
         text,
         dot,
         dot_bf16
-    from point_at_token(token)
+    from point_at_token((select own_token_id from asked))
 )
 
 select
@@ -21,7 +25,8 @@ select
 from pointed as p
 inner join pointed as own
     on p.model = own.model and p.dot_bf16 = own.dot_bf16
-where own.token_id = token;
+inner join asked as a
+    on own.token_id = a.own_token_id;
 
 comment on macro table same_dot_as is
 'the tokens t with bf16(t . h) = bf16(h . h), where h is the row of this token_id';

@@ -5,6 +5,7 @@ create macro nearest(token, k) as table
 with own as materialized (
     select
         model,
+        token_id,
         vector::double[] as numbers
     from vectors
     where token_id = token
@@ -34,11 +35,12 @@ shown as not materialized (
             a.model = f.model
             and a.token_id = f.token_id
             and a.token_id = f.duplicate_of
+    inner join own as o on a.model = o.model
     inner join features as mine
         on
-            a.model = mine.model
+            o.model = mine.model
+            and o.token_id = mine.token_id
             and a.token_id <> mine.duplicate_of
-            and mine.token_id = token
 )
 
 select

@@ -32,7 +32,9 @@ macros as (
         function_name as name,
         'macro' as kind,
         function_name || '(' || array_to_string(parameters, ', ') || ')' as signature,
-        comment
+        comment,
+        -- those that give rows first
+        (function_type <> 'table_macro')::integer as place
     from duckdb_functions()
     where database_name = current_database() and not internal
 ),
@@ -59,7 +61,7 @@ everything as (
         kind,
         signature,
         comment,
-        0 as place
+        place
     from macros
 )
 
@@ -71,8 +73,10 @@ select
 from everything
 order by
     array_position(['table', 'view', 'macro', 'column'], kind),
+    case when kind = 'macro' then place end,
     split_part(name, '.', 1),
-    place;
+    place,
+    name;
 
 comment on view help is
 'One row per table, view, macro and column: from help where kind = ''macro''';
