@@ -31,7 +31,7 @@ bench: $(INSTALLED)
 clean:
 	rm -rf $(VENV) *.egg-info build
 
-# torch first and by itself: asked for by another package, pip would take a build with gigabytes of CUDA on Linux.
+# torch first and by itself: pip then takes the pinned build, and keeps it when other packages ask for torch.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "token-catalog needs Python 3.11 or later: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -124,6 +124,15 @@ def test_minus_zero_equals_zero_in_duplicates_and_is_never_stored_in_a_computed_
     assert not any(value == 0 and np.signbit(value) for row in numbers for value in row if value is not None)
 
 
+def test_equal_rows_have_equal_features_wherever_they_stand(tmp_path: Path) -> None:
+    """A product's last bit depends on how many rows stand beside a row, and the last chunk has fewer."""
+    W = bf16_matrix(2 * 21_845 + 3, 384)
+    W[10_922] = W[21_845] = W[43_692] = W[0]
+    ingest_bare(tmp_path / "c", W, with_vectors=False)
+    same = "select distinct norm, norm_bf16, x, y, z, radius, lat, lon, pcs from features where duplicate_of = 0"
+    assert len(rows(tmp_path / "c", same)) == 1
+
+
 def test_values_one_bf16_step_apart_are_no_duplicates(tmp_path: Path) -> None:
     W = bf16_matrix(40, 8)
     W[7] = W[3]
@@ -199,6 +208,16 @@ def test_a_recipe_chooses_the_axes_and_one_token_settles_the_signs(tmp_path: Pat
         assert (x3, y3, z3) == (pcs[1], pcs[0], pcs[3])
         vectors = rows(tmp_path / "c", f"select vector from principal_components where model = '{signs}' order by pc")
         np.testing.assert_allclose(W[3].double().numpy() @ np.array(vectors[1][0]), x3, rtol=1e-12)
+
+
+def test_a_token_across_an_axis_settles_no_sign(tmp_path: Path) -> None:
+    W = torch.diag(torch.tensor([4.0, 3, 2, 1])).repeat(2, 1)
+    W[4:] *= -1
+    W += torch.tensor([0.5, 0.25, 0.125, 0.0625])
+    across = torch.cat([W, torch.zeros(1, 4)]).bfloat16()
+    recipe = parse_recipe({"sky": {"orient": {"token": 8, "x": "+", "y": "+", "z": "+"}}})
+    with pytest.raises(CatalogError, match=r"sky.orient.x: row 8 has x = 0, too near to 0"):
+        ingest_bare(tmp_path / "c", across, recipe=recipe)
 
 
 def test_a_negative_component_flips_the_axis_and_not_the_component(tmp_path: Path) -> None:

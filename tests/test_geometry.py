@@ -79,6 +79,22 @@ def test_a_mean_of_zero_leaves_the_signs_to_the_largest_parts() -> None:
     assert oriented(np.array([[-1.0, 0.0], [0.0, 1.0]]), np.zeros(2)).tolist() == [[1.0, 0.0], [0.0, 1.0]]
 
 
+def test_rows_that_cancel_have_signs_by_their_largest_parts_in_any_order() -> None:
+    rng = np.random.default_rng(3)
+    half = rng.standard_normal((300, 6)) * 10.0 ** rng.integers(-6, 6, (300, 1))
+    X = np.concatenate([half, -half])
+    for _ in range(4):
+        rng.shuffle(X)
+        found = components_of(X, chunk=77)
+        largest = np.take_along_axis(found.vectors, np.abs(found.vectors).argmax(axis=1)[:, None], axis=1)
+        assert (largest > 0).all()
+
+
+def test_of_two_parts_as_large_the_first_is_made_positive() -> None:
+    half = np.sqrt(0.5)
+    assert oriented(np.array([[-half * (1 - 1e-14), half]]), np.zeros(2))[0, 0] > 0
+
+
 def test_equal_eigenvalues_are_degenerate_and_others_are_not() -> None:
     found = Components(np.array([3.0, 2.0, 2.0, 1.0, 1.0 - 1e-8]), np.eye(5), np.zeros(5))
     assert [found.degenerate(pc) for pc in range(1, 6)] == [False, True, True, False, False]

@@ -1,6 +1,7 @@
 """Publishing in one process: what is kept, what goes, what a rebuild finds, and that a failure changes nothing."""
 
 import errno
+import json
 import os
 import shutil
 import subprocess
@@ -394,3 +395,21 @@ def test_a_table_is_called_parquet_only_once_it_is_whole(tmp_path: Path, monkeyp
 def test_the_database_is_of_a_format_that_shells_from_1_2_on_read(catalog: Path) -> None:
     asked = "select tags['storage_version'] as version from duckdb_databases() where database_name = 'catalog';"
     assert in_shell(catalog, asked) == [{"version": "v1.2.0+"}]
+
+
+@pytest.mark.parametrize("folder", ["../precious", "models/../precious", "{}/precious", "models/a", "models/./a"])
+def test_a_catalog_that_names_folders_outside_deletes_none_of_them(tmp_path: Path, folder: str) -> None:
+    """Catalogs are copied around: what their state names is not to be trusted."""
+    catalog, precious = tmp_path / "c", tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.tex").write_text("years")
+    ingest_bare(catalog, bf16_matrix(4, 4), "a")
+    folder = folder.format(tmp_path)
+    forged = {"models": {"b": {"name": "b", "folder": folder}}, "before": {}}
+    (catalog / "generations" / "000000").mkdir()
+    (catalog / "generations" / "000000" / "state.json").write_text(json.dumps(forged))
+    for name in ("c", "d"):
+        ingest_bare(catalog, bf16_matrix(4, 4), name)
+    rebuild(catalog)
+    assert (precious / "thesis.tex").read_text() == "years"
+    assert rows(catalog, "select model from models order by model") == [("a",), ("c",), ("d",)]

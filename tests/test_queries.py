@@ -11,6 +11,7 @@ import torch
 
 from catalog.build import definitions
 from catalog.schemas import TABLES
+from ingest import rounding
 from queries.session import connected
 from tests.helpers import bf16_matrix, in_shell, ingest_bare, rows
 from tests.test_rounding import bf16_value, exact_dot, nearest_by_search, nearest_root_by_search
@@ -130,6 +131,40 @@ def test_nearest_to_a_duplicate_leaves_out_its_own_vector(two: Path) -> None:
     got = rows(two, "select token_id, distance from nearest(41, 300)", "wide")
     assert min(distance for _, distance in got) > 0
     assert {7, 40, 41}.isdisjoint(token_id for token_id, _ in got)
+
+
+def test_an_argument_that_is_drawn_at_random_is_drawn_once(two: Path) -> None:
+    """DuckDB puts a macro's argument in as text wherever it is named; drawn twice, token and answer wouldn't match."""
+    for _ in range(5):
+        ((nearest,),) = rows(two, "select min(distance) from nearest((select token_id from tokens using sample 1), 1)")
+        assert nearest is None or nearest > 0
+        h = "(select vector from (from vectors where token_id < 40) using sample 1)"
+        ((apart,),) = rows(two, f"select max(abs(cosine - cosine_bf16)) from point_at({h})", "wide")
+        assert apart < 0.02
+        lat, lon = (f"(select {c} from (from features where lat is not null) using sample 1)" for c in ("lat", "lon"))
+        ((width,),) = rows(two, f"select max(lat) - min(lat) from box_search({lat}, {lon}, 20)", "wide")
+        assert width is None or width <= 20
+        assert rows(two, "select count(*) > 0 from same_dot_as((select 30 + (random() * 9)::int))", "wide") == [(True,)]
+
+
+def test_no_cosine_is_past_one(two: Path) -> None:
+    for token in range(60):
+        query = f"select degrees(acos(cosine)) from point_at_token({token}) where token_id = {token} and cosine <> 0"
+        for (angle,) in rows(two, query):
+            assert angle == pytest.approx(0, abs=1e-5)
+
+
+def test_past_the_last_bit_of_fp64_the_shell_rounds_what_fp64_gives_it(tmp_path: Path) -> None:
+    """The limit the README names: 1 + 2⁻⁸ is halfway, and 2⁻⁶⁰ more is lost in the sum. The ingest's own is exact."""
+    W = torch.tensor([[1, 2**-8, 2**-60, 0], [1, 2**-8, 2**-40, 0]]).bfloat16()
+    ingest_bare(tmp_path / "c", W)
+    assert [
+        dot for (dot,) in rows(tmp_path / "c", "select dot_bf16 from point_at([1, 1, 1, 1]) order by token_id")
+    ] == [
+        1.0,
+        1.0078125,
+    ]
+    assert rounding.dot_bf16(W.double(), torch.ones(4, dtype=torch.float64)).tolist() == [1.0078125, 1.0078125]
 
 
 def test_box_search_has_its_bounds_inside(two: Path) -> None:
