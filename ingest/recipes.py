@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,12 @@ class Recipe:
     sky: Sky = Sky()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the recipe as plain values, for `models.recipe`."""
-        return asdict(self)
+        """Return the recipe in the shape it is written in, for `models.recipe`."""
+        sky: dict[str, Any] = {axis: getattr(self.sky, axis) for axis in AXES}
+        if self.sky.orient:
+            signs = {key: "+" if sign > 0 else "-" for key, sign in self.sky.orient.signs.items()}
+            sky["orient"] = {"token": self.sky.orient.token, **signs}
+        return {"sky": sky}
 
 
 def load_recipe(path: Path) -> Recipe:

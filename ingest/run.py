@@ -87,7 +87,10 @@ def ingest(
     job = Job(found, vocabulary, recipe, where, with_vectors, report)
     with staging(catalog) as area:
         for model, (role, matrix) in found.matrices.items():
-            _catalogue(job, area.version(model, found.name), model, role, matrix)
+            try:
+                _catalogue(job, area.version(model, found.name), model, role, matrix)
+            except torch.OutOfMemoryError:
+                raise CatalogError(f"{model}: the GPU's memory isn't enough; try --device cpu") from None
         with report.stage("publish"):
             area.publish(replace=replace)
     report.models = list(found.matrices)

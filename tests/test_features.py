@@ -1,5 +1,6 @@
 """Every feature column of a catalog, read back through its views, against naive fp64 arithmetic on the whole matrix."""
 
+import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,8 @@ def test_a_recipe_chooses_the_axes_and_one_token_settles_the_signs(tmp_path: Pat
         assert (x3, y3, z3) == (pcs[1], pcs[0], pcs[3])
         vectors = rows(tmp_path / "c", f"select vector from principal_components where model = '{signs}' order by pc")
         np.testing.assert_allclose(W[3].double().numpy() @ np.array(vectors[1][0]), x3, rtol=1e-12)
+        ((kept,),) = rows(tmp_path / "c", f"select recipe from models where model = '{signs}'")
+        assert parse_recipe(json.loads(kept)) == recipe
 
 
 def test_a_token_across_an_axis_settles_no_sign(tmp_path: Path) -> None:
