@@ -3,8 +3,10 @@
 import errno
 import os
 import resource
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -203,10 +205,34 @@ def sql(
 
 def main() -> None:
     """Run the command line, and leave with its exit code: 2 for bad input, 130 for Ctrl-C."""
+    interruptions = _interruptions()
+    try:
+        _run()
+    except BaseException:
+        # A library may turn the interruption that it was struck by into an error of its own.
+        if not interruptions or os.environ.get(DEBUG_VARIABLE):
+            raise
+        print("token-catalog: interrupted", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _interruptions() -> list[int]:
+    """Return a list that Ctrl-C adds to, beside interrupting; where it is ignored (in the background), it stays so."""
+    heard: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        signal.default_int_handler(number, frame)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+    return heard
+
+
+def _run() -> None:
+    """Run the command line; every way out is an exception."""
     try:
         code = app(standalone_mode=False)
-    except (KeyboardInterrupt, typer.Abort):
-        code = EXIT_INTERRUPTED
     except BrokenPipeError:  # `token-catalog sql … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
@@ -223,8 +249,6 @@ def main() -> None:
             raise
         error.show()  # a wrong option or argument, in click's words
         code = error.exit_code
-    if code == EXIT_INTERRUPTED:
-        print("token-catalog: interrupted", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
 
 

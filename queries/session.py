@@ -5,6 +5,7 @@ The copy (a few hundred KB: it holds no data) keeps everybody out of everybody's
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -58,6 +59,9 @@ def run_query(
 def open_shell(catalog: Path, model: str | None = None) -> int:
     """Open the DuckDB shell on a catalog, narrowed to a model or not; return its exit code."""
     executable = find_shell()
+    # Ctrl-C is the shell's, to stop a query: it ends neither the shell nor what waits for it here.
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda number, frame: None)
     with _private_copy(catalog, model) as script:
         return subprocess.call([executable, "-init", str(script)])
 

@@ -68,7 +68,19 @@ def catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def in_process(*arguments: object) -> subprocess.Popen[str]:
     """Start Python on a module of this repository."""
     command = [sys.executable, "-m", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_hear_ctrl_c,
+    )
+
+
+def _hear_ctrl_c() -> None:
+    """Tests started in the background ignore Ctrl-C, and so would their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -126,12 +138,12 @@ def test_an_ingest_killed_at_any_moment_leaves_a_whole_catalog(catalog: Path) ->
 
 @pytest.mark.parametrize("moment", ["ingest-*", "**/vectors.parquet.part"])
 def test_ctrl_c_leaves_the_catalog_as_it_was(catalog: Path, moment: str) -> None:
-    source = save_bare(catalog.parent / "big.safetensors", bf16_matrix(60_000, 256))
+    source = save_bare(catalog.parent / "big.safetensors", bf16_matrix(120_000, 256))
     process = in_process("token_catalog", "ingest", source, "--no-tokenizer", "--catalog", catalog)
     wait_for(process, catalog / paths.STAGING, moment)
     process.send_signal(signal.SIGINT)
     code, said = ended(process)
-    assert code == token_catalog.EXIT_INTERRUPTED
+    assert code == token_catalog.EXIT_INTERRUPTED, said
     assert "Traceback" not in said
     assert leftovers(catalog) == []
     assert contents(catalog) == {"a": 2}
