@@ -132,8 +132,7 @@ def principal_components(rows: Rows, found: Scan, sky: Sky) -> Components:
     components = geometry.principal_components(
         lambda: rows.finite(found.finite, "components"), found.mean, int(found.finite.sum())
     )
-    if sky.orient:
-        _orient(components, rows.matrix, found, sky)
+    _orient(components, rows.matrix, found, sky)
     return components
 
 
@@ -181,7 +180,7 @@ def _duplicates(found: Scan) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int3
 
 
 def _orient(components: Components, matrix: Matrix, found: Scan, sky: Sky) -> None:
-    """Flip components in place so that the oriented token's coordinates have the recipe's signs."""
+    """Flip components in place so that the oriented token's coordinates have the recipe's signs, if it has any."""
     if sky.orient is None:
         return
     token = sky.orient.token

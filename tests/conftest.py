@@ -1,5 +1,6 @@
 """Fixtures: a catalog of the real model, made once; nothing of the user's own catalog or hub cache is touched."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from ingest.run import ingest
 from ingest.sources import Options
 from tests.helpers import MINILM, minilm_folder
+from tests.hub_server import Hub, serving_a_model
 
 
 @pytest.fixture(autouse=True)
@@ -20,3 +22,10 @@ def minilm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     catalog = tmp_path_factory.mktemp("minilm") / "catalog"
     ingest(catalog, str(minilm_folder()), Options(name=MINILM))
     return catalog
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    """Serve an untied model as ID to this process."""
+    with serving_a_model(tmp_path) as hub:
+        yield hub

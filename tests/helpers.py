@@ -47,10 +47,10 @@ def rows(catalog: Path, query: str, model: str | None = None) -> list[tuple[Any,
         return connection.execute(query).fetchall()
 
 
-def in_shell(catalog: Path, script: str, *, cwd: Path | None = None) -> list[dict[str, Any]]:
-    """Return the rows of the last statement of a script, run in the real DuckDB shell through `open.sql`."""
-    done = subprocess.run(
-        [find_shell(), "-readonly", "-json", "-init", str(catalog / "open.sql"), str(catalog / "catalog.duckdb")],
+def shell_run(catalog: Path, script: str, *options: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a script in the real DuckDB shell, opened through `open.sql` as the README says."""
+    return subprocess.run(
+        [find_shell(), "-readonly", *options, "-init", str(catalog / "open.sql"), str(catalog / "catalog.duckdb")],
         input=script,
         capture_output=True,
         text=True,
@@ -58,6 +58,11 @@ def in_shell(catalog: Path, script: str, *, cwd: Path | None = None) -> list[dic
         timeout=120,
         check=False,
     )
+
+
+def in_shell(catalog: Path, script: str, *, cwd: Path | None = None) -> list[dict[str, Any]]:
+    """Return the rows of the last statement of a script, run in the real DuckDB shell through `open.sql`."""
+    done = shell_run(catalog, script, "-json", cwd=cwd)
     if done.returncode or "Error" in done.stderr:
         raise AssertionError(done.stderr)
     result: list[dict[str, Any]] = json.loads(done.stdout) if done.stdout.strip() else []

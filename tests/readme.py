@@ -4,11 +4,10 @@
 """
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
-from queries.session import find_shell
+from tests.helpers import shell_run
 
 README = Path(__file__).parent.parent / "README.md"
 _PAIR = re.compile(r"```sql\n(?P<sql>.*?)```\n\n```text\n(?P<text>.*?)```\n", re.DOTALL)
@@ -21,15 +20,7 @@ def pairs(readme: str) -> list[tuple[str, str]]:
 
 def answer(catalog: Path, sql: str, cwd: Path) -> str:
     """Return what the DuckDB shell prints, opened as the README says, in the folder `cwd`."""
-    done = subprocess.run(
-        [find_shell(), "-readonly", "-init", str(catalog / "open.sql"), str(catalog / "catalog.duckdb")],
-        input=sql,
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=120,
-        check=False,
-    )
+    done = shell_run(catalog, sql, cwd=cwd)
     return re.sub(
         r"\s+\n", "\n", done.stdout.strip("\n") + "\n" + done.stderr.partition("open.sql\n")[2].strip("\x1b[0m\n")
     )

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,16 +31,8 @@ from tests.hub_server import (
     layout,
     save_model,
     serving,
-    serving_a_model,
     spans,
 )
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Hub]:
-    """Serve an untied model as ID to this process."""
-    with serving_a_model(tmp_path) as hub:
-        yield hub
 
 
 def vectors_are(tmp_path: Path, file: Path, tensor: str = EMBEDDING, model: str = "model/input") -> bool:

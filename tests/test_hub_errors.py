@@ -3,7 +3,6 @@
 import json
 import struct
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,16 +18,8 @@ from tests.hub_server import (
     command,
     environment,
     save_model,
-    serving_a_model,
     spans,
 )
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Hub]:
-    """Serve an untied model as ID to this process."""
-    with serving_a_model(tmp_path) as hub:
-        yield hub
 
 
 def test_a_shard_named_outside_the_model_is_looked_for_inside(hub: Hub, tmp_path: Path) -> None:
