@@ -40,6 +40,14 @@ CatalogOption = Annotated[
         help="The catalog's folder.",
     ),
 ]
+RadiusOption = Annotated[
+    float | None,
+    typer.Option(help="Link tokens up to this distance; components_at answers to there.", show_default="from the data"),
+]
+ThresholdOption = Annotated[
+    float | None,
+    typer.Option(help="Tell features.component at this distance, at most the radius.", show_default="from the data"),
+]
 DeviceOption = Annotated[
     str, typer.Option(help="auto, cuda, mps or cpu: where to compute (MPS has no fp64, so the CPU does it there).")
 ]
@@ -72,7 +80,11 @@ def ingest(
         str | None, typer.Option(help="A folder with a tokenizer, or a Hugging Face id.", show_default="SOURCE's own")
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hugging Face id.")] = None,
-    recipe: Annotated[Path | None, typer.Option(help="A recipe (TOML): which components span the sky.")] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="A recipe (TOML): which components span the sky, how far to link.")
+    ] = None,
+    radius: RadiusOption = None,
+    threshold: ThresholdOption = None,
     device: DeviceOption = "auto",
     replace: Annotated[bool, typer.Option("--replace", help="Take the place of a model of that name.")] = False,
     no_vectors: Annotated[
@@ -88,7 +100,7 @@ def ingest(
     token-catalog ingest ./my-model --name mine --matrix output
     token-catalog ingest tensors/M/W.safetensors --tokenizer ./my-model
     """
-    from ingest.recipes import load_recipe
+    from ingest.recipes import Limits, load_recipe
     from ingest.run import ingest as run
     from ingest.sources import Options
 
@@ -97,6 +109,7 @@ def ingest(
         source,
         Options(name, matrix, tensor, revision, tokenizer),
         recipe=load_recipe(recipe) if recipe else None,
+        limits=Limits(radius, threshold),
         device=device,
         replace=replace,
         with_vectors=not no_vectors,
@@ -269,6 +282,8 @@ def _print_report(report: "Report", catalog: Path, *, profile: bool) -> None:
             print(f"{stage:12}{seconds:8.2f} s", file=sys.stderr)
         print(f"{'total':12}{sum(report.seconds.values()):8.2f} s", file=sys.stderr)
         print(f"{'peak memory':12}{peak / 2**20:8.0f} MiB", file=sys.stderr)
+    for note in report.notes:
+        typer.echo(note)
     for model in report.models:
         typer.echo(f"catalogued {model} in {catalog}")
 

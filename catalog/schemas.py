@@ -81,6 +81,9 @@ MODELS = Table(
         Column("north_pc", pa.int32(), "principal component that points to latitude +90° (negative: flipped)"),
         Column("meridian_pc", pa.int32(), "principal component at latitude 0°, longitude 0° (negative: flipped)"),
         Column("equinox_pc", pa.int32(), "principal component at latitude 0°, longitude +90° (negative: flipped)"),
+        Column("linkage_radius", pa.float64(), "distance up to which tokens are linked: components are known to there"),
+        Column("linkage_threshold", pa.float64(), "distance at which features.component is told"),
+        Column("linkage_rule", pa.string(), "how the radius and the threshold were chosen"),
         Column("recipe", pa.string(), "the recipe in force, as JSON"),
         Column("device", pa.string(), "where the fp64 arithmetic ran"),
         Column("torch_version", pa.string(), "version of torch that computed the features"),
@@ -118,7 +121,7 @@ TOKENS = Table(
 
 FEATURES = Table(
     "features",
-    "One row per row of W: length, place on the sky, duplicates. NULL where the row isn't finite.",
+    "One row per row of W: length, place on the sky, duplicates, linkage. NULL where the row isn't finite.",
     (
         MODEL,
         TOKEN_ID,
@@ -133,6 +136,32 @@ FEATURES = Table(
         Column("pcs", pa.list_(pa.float64()), "uncentred projections on PC1..PC8"),
         Column("duplicate_of", pa.int32(), "lowest token_id with an equal row (its own where alone)"),
         Column("duplicate_count", pa.int32(), "rows equal to this one, itself included"),
+        Column("component", pa.int32(), "lowest token_id of the component at distances < models.linkage_threshold"),
+        Column("component_size", pa.int32(), "tokens in that component"),
+        Column("n_neighbors", pa.int32(), "other tokens at distances < models.linkage_threshold, duplicates too"),
+        Column(
+            "nn_distance",
+            pa.float64(),
+            "Euclidean distance to the nearest different row; NULL where none is < models.linkage_radius",
+        ),
+        Column("nn_token_id", pa.int32(), "that row's lowest token_id"),
+        Column("linkage_order", pa.int32(), "place, from 0, among the leaves of the single-linkage dendrogram"),
+        Column(
+            "linkage_distance",
+            pa.float64(),
+            "distance at which the token merges with those before it in linkage_order: 0 for a duplicate; NULL for the "
+            "first, and where it isn't < models.linkage_radius",
+        ),
+    ),
+)
+
+COMPONENT_DIAMETERS = Table(
+    "component_diameters",
+    "One row per component at the threshold, of 2 tokens or more.",
+    (
+        MODEL,
+        Column("component", pa.int32(), "lowest token_id of the component"),
+        Column("diameter", pa.float64(), "largest distance between two of its rows; NULL past 5,000 different rows"),
     ),
 )
 
@@ -158,4 +187,4 @@ VECTORS = Table(
     ),
 )
 
-TABLES = (MODELS, TOKENS, FEATURES, PRINCIPAL_COMPONENTS, VECTORS)
+TABLES = (MODELS, TOKENS, FEATURES, PRINCIPAL_COMPONENTS, COMPONENT_DIAMETERS, VECTORS)

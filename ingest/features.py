@@ -1,15 +1,17 @@
-"""W -> the columns of `features` and `principal_components`: three passes over the rows, a chunk at a time.
+"""W -> the columns of `features`, `principal_components` and `component_diameters`: passes over the rows, in chunks.
 
 1. `scan`: norms, duplicates, the mean and the tensor's hash;
 2. `principal_components`: the covariance about that mean, and its eigenvectors;
-3. `project`: every row's place on the sky.
+3. `project`: every row's place on the sky;
+4. `link`: single linkage.
 Rows with a NaN or an infinity take part in the first only, where they are found.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from heapq import nsmallest
 from typing import Any
 
 import numpy as np
@@ -19,9 +21,11 @@ from torch import Tensor
 
 from catalog.errors import CatalogError
 from catalog.tables import lists_of
-from ingest import geometry, linkage
+from ingest import geometry, linkage, radius
+from ingest.candidates import Candidates, Vectors
 from ingest.geometry import Components, Floats
-from ingest.recipes import COORDINATES, Sky
+from ingest.radius import Choice
+from ingest.recipes import COORDINATES, Limits, Sky
 from ingest.rounding import norm_bf16
 from ingest.weights import Matrix
 
@@ -60,24 +64,27 @@ class Rows:
         self.device = device
         self.n_rows = max(1, CHUNK_BYTES // (8 * matrix.n_dims))
         self._progress = progress
-        self._resident: dict[int, Tensor] = {}
+        self._resident: Tensor | None = None
 
     def both(self, stage: str) -> Iterator[tuple[Tensor, Tensor]]:
         """Read the matrix: give each chunk as stored, on the CPU and on the device (one and the same there)."""
         n_chunks = -(-self.matrix.n_tokens // self.n_rows)
-        keep = self.device.type == "cuda" and self._fits()
+        kept: Tensor | None = None
         for start, stored in self._progress(self.matrix.chunks(self.n_rows), stage, n_chunks):
             moved = stored.to(self.device)
-            if keep:
-                self._resident[start] = moved
+            if start == 0 and self.device.type == "cuda" and self._fits():
+                kept = moved.new_empty(self.matrix.n_tokens, self.matrix.n_dims)
+            if kept is not None:
+                kept[start : start + len(moved)] = moved
             yield stored, moved
+        self._resident = kept
 
     def on_device(self, stage: str) -> Iterator[tuple[int, Tensor]]:
         """Give (first row, rows as stored, on the device)."""
-        if self._resident:
-            yield from self._resident.items()
-            return
         starts = range(0, self.matrix.n_tokens, self.n_rows)
+        if self._resident is not None:
+            yield from zip(starts, self._resident.split(self.n_rows), strict=True)
+            return
         for start, (_, moved) in zip(starts, self.both(stage), strict=True):
             yield start, moved
 
@@ -86,6 +93,10 @@ class Rows:
         for start, rows in self.on_device(stage):
             kept = finite[start : start + len(rows)]
             yield rows if kept.all() else rows[torch.from_numpy(kept).to(rows.device)]
+
+    def whole(self) -> Tensor:
+        """Return all rows as stored: on the device where they fit there, else mapped from the file."""
+        return self.matrix.whole() if self._resident is None else self._resident
 
     def _fits(self) -> bool:
         item_bytes = 4 if self.matrix.dtype == "fp32" else 2
@@ -161,6 +172,45 @@ def project(rows: Rows, found: Scan, components: Components, sky: Sky) -> dict[s
         "lon": np.ma.MaskedArray(lon, np.isnan(lon)),
         "pcs": lists_of(projections[:, :n_leading], missing),
     }
+
+
+@dataclass(frozen=True)
+class Linked:
+    """What linking a matrix gives: columns of `features`, those of `component_diameters`, and how far it was done."""
+
+    columns: dict[str, Any]
+    diameters: dict[str, Any]
+    choice: Choice
+
+
+def link(W: Tensor, digests: list[bytes], basis: Floats, columns: Mapping[str, Any], limits: Limits) -> Linked:
+    """Link the rows of W `(n_tokens, n_dims)` as stored.
+
+    `digests`, of all rows; `basis` (n_dims, n_dims), the principal components in rows; `columns`, of `features` as
+    `project` gives them: duplicate_of, duplicate_count and norm as masked arrays, pcs as lists.
+    """
+    duplicate_of = columns["duplicate_of"]
+    finite = ~np.ma.getmaskarray(duplicate_of)
+    ids = np.flatnonzero(finite & (duplicate_of.data == np.arange(len(finite)))).astype(np.int32)
+    lowest = nsmallest(radius.SAMPLE, range(len(ids)), key=lambda index: digests[ids[index]])
+    counts, norms = (columns[name].data[ids] for name in ("duplicate_count", "norm"))
+    vectors = Vectors(W, ids, counts, norms, np.array(lowest, dtype=np.int32))
+    leading = np.asarray(columns["pcs"].flatten()).reshape(int(finite.sum()), -1)[np.cumsum(finite)[ids] - 1]
+    candidates = Candidates(vectors, basis, leading)
+    choice = radius.choose(vectors, limits)
+    linked = linkage.link(vectors, candidates.within(choice.radius), choice.radius, choice.threshold)
+    if limits.threshold is None:
+        lowered = radius.in_a_void(choice, linked, counts)
+        if lowered != choice:  # neighbours are counted at the threshold
+            near = candidates.within(lowered.threshold)
+            again = linkage.link(vectors, near, lowered.threshold, lowered.threshold)
+            linked, choice = replace(linked, n_neighbors=again.n_neighbors), lowered
+    diameters = linkage.diameters(vectors, linked.components(choice.threshold))
+    return Linked(
+        linkage.token_columns(linked, vectors, duplicate_of.data, finite, choice.threshold),
+        {"component": ids[list(diameters)], "diameter": list(diameters.values())},
+        choice,
+    )
 
 
 def _hash(hasher: "hashlib._Hash", stored: Tensor) -> list[bytes]:

@@ -1,14 +1,19 @@
-"""Recipes: what a study chose, in TOML. This file knows `[sky]`: which components span the sky, and their signs."""
+"""Recipes: what a study chose, in TOML.
 
+This file knows `[sky]`, which components span the sky, and their signs; and `[linkage]`, how far tokens are linked.
+"""
+
+import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from catalog.errors import CatalogError
 
 AXES = ("north", "meridian", "equinox")
+LIMITS = ("radius", "threshold")
 # The coordinate that each axis gives: x = w·meridian, y = w·equinox, z = w·north.
 COORDINATES = {"x": "meridian", "y": "equinox", "z": "north"}
 
@@ -47,10 +52,38 @@ class Sky:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """How far tokens are linked, and at which distance they are called one component; None leaves it to the rule."""
+
+    radius: float | None = None
+    threshold: float | None = None
+
+    def check(self, prefix: str) -> None:
+        """Raise CatalogError where no linkage can be so; the prefix says where the numbers were written."""
+        for name, value in self.as_dict().items():
+            if not 0 < value < math.inf:
+                raise CatalogError(f"{prefix}{name} {value:g}: must be a distance above 0")
+        if self.radius is not None and self.threshold is not None and self.threshold > self.radius:
+            raise CatalogError(
+                f"{prefix}threshold {self.threshold:g} is past {prefix}radius {self.radius:g}, up to which components are "
+                "known; lower the one or widen the other"
+            )
+
+    def as_dict(self) -> dict[str, float]:
+        """Return what was asked for."""
+        return {key: value for key in LIMITS if (value := getattr(self, key)) is not None}
+
+    def override(self, other: "Limits") -> "Limits":
+        """Return this with what the other asks for in its place."""
+        return replace(self, **other.as_dict())
+
+
+@dataclass(frozen=True)
 class Recipe:
     """What an ingest computes beyond the defaults."""
 
     sky: Sky = Sky()
+    linkage: Limits = Limits()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the recipe in the shape it is written in, for `models.recipe`."""
@@ -58,7 +91,7 @@ class Recipe:
         if self.sky.orient:
             signs = {key: "+" if sign > 0 else "-" for key, sign in self.sky.orient.signs.items()}
             sky["orient"] = {"token": self.sky.orient.token, **signs}
-        return {"sky": sky}
+        return {"sky": sky, "linkage": self.linkage.as_dict()}
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -85,8 +118,8 @@ def parse_recipe(table: Mapping[str, Any]) -> Recipe:
     ...
     catalog.errors.CatalogError: sky.nroth: unknown key; here are known: north, meridian, equinox, orient
     """
-    _known(table, "", ("sky",))
-    return Recipe(_sky(_table(table.get("sky", {}), "sky")))
+    _known(table, "", ("sky", "linkage"))
+    return Recipe(_sky(_table(table.get("sky", {}), "sky")), _limits(_table(table.get("linkage", {}), "linkage")))
 
 
 def _sky(table: Mapping[str, Any]) -> Sky:
@@ -102,6 +135,13 @@ def _sky(table: Mapping[str, Any]) -> Sky:
     if sky.orient and min(sky.axes()) < 0:
         raise CatalogError("sky.orient: settles the signs by itself; it can't go with a negative component")
     return sky
+
+
+def _limits(table: Mapping[str, Any]) -> Limits:
+    _known(table, "linkage.", LIMITS)
+    limits = Limits(**{key: _number(value, f"linkage.{key}") for key, value in table.items()})
+    limits.check("linkage.")
+    return limits
 
 
 def _orient(table: Mapping[str, Any]) -> Orient:
@@ -139,3 +179,9 @@ def _integer(value: object, key: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise CatalogError(f"{key}: {value!r} is no whole number")
     return value
+
+
+def _number(value: object, key: str) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise CatalogError(f"{key}: {value!r} is no number")
+    return float(value)

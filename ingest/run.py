@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -26,7 +26,8 @@ from ingest import features
 from ingest.devices import described, fp64_device
 from ingest.features import Rows, Scan
 from ingest.geometry import Components
-from ingest.recipes import AXES, Recipe
+from ingest.radius import Choice
+from ingest.recipes import AXES, Limits, Recipe
 from ingest.sources import Options, Source, resolve
 from ingest.vocabulary import Token, load_vocabulary, require_rows, token_columns
 from ingest.weights import Matrix
@@ -34,9 +35,10 @@ from ingest.weights import Matrix
 
 @dataclass
 class Report:
-    """What an ingest did: the models it published, what the user should know, and seconds by stage."""
+    """What an ingest did: the models it published, what it chose, what the user should know, and seconds by stage."""
 
     models: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -66,17 +68,21 @@ def ingest(
     options: Options,
     *,
     recipe: Recipe | None = None,
+    limits: Limits | None = None,
     device: str = "auto",
     replace: bool = False,
     with_vectors: bool = True,
     with_tokenizer: bool = True,
 ) -> Report:
-    """Catalogue every matrix of a source, and publish them together.
+    """Catalogue every matrix of a source, and publish them together; `limits` go before the recipe's.
 
     On bad input: CatalogError, and the catalog is as it was.
     """
     report = Report()
     recipe = recipe or Recipe()
+    if limits:
+        recipe = replace(recipe, linkage=recipe.linkage.override(limits))
+        recipe.linkage.check("--")
     where = fp64_device(device)
     with report.stage("source"):
         found = resolve(source, options)
@@ -130,10 +136,17 @@ def _catalogue(job: Job, folder: Path, model: str, role: str | None, matrix: Mat
             components = features.principal_components(rows, scanned, job.recipe.sky)
         with stage("sky"):
             columns = features.project(rows, scanned, components, job.recipe.sky)
+        with stage("linkage"):
+            W, basis = rows.whole(), components.vectors
+            linked = features.link(W, scanned.digests, basis, columns, job.recipe.linkage)
         with stage("vectors' rest"):
             vectors.result()
+    columns |= linked.columns
+    about |= chosen(linked.choice)
+    job.report.notes.append(f"{model}: {linked.choice}")
     with stage("tables"):
         write_table(folder, schemas.FEATURES, model, provenance, columns)
+        write_table(folder, schemas.COMPONENT_DIAMETERS, model, provenance, linked.diameters)
         _write_components(folder, model, components, provenance)
         tokens = token_columns(job.vocabulary or {}, matrix.n_tokens)
         write_table(folder, schemas.TOKENS, model, provenance, tokens)
@@ -162,6 +175,15 @@ def _about(job: Job, role: str | None, matrix: Matrix, scanned: Scan) -> dict[st
         "device": described(job.device),
         "torch_version": torch.__version__,
         "catalog_version": version("token-catalog"),
+    }
+
+
+def chosen(choice: Choice) -> dict[str, Any]:
+    """Return what `models` says of a linkage."""
+    return {
+        "linkage_radius": choice.radius,
+        "linkage_threshold": choice.threshold,
+        "linkage_rule": choice.rule,
     }
 
 

@@ -55,6 +55,12 @@ class Matrix:
             for start in range(0, self.n_tokens, n_rows):
                 yield start, rows[start : min(start + n_rows, self.n_tokens)]
 
+    def whole(self) -> Tensor:
+        """Return all rows as stored: mapped from the file, and so in memory only as far as they are looked at."""
+        with _opened(self.path) as file:
+            W: Tensor = file.get_tensor(self.tensor)
+            return W
+
     def row(self, token_id: int) -> Tensor:
         """Return one row as stored, `(n_dims,)`."""
         with _opened(self.path) as file:
