@@ -83,7 +83,7 @@ class Rows:
         """Give (first row, rows as stored, on the device)."""
         starts = range(0, self.matrix.n_tokens, self.n_rows)
         if self._resident is not None:
-            yield from zip(starts, self._resident.split(self.n_rows), strict=True)
+            yield from ((start, self._resident[start : start + self.n_rows]) for start in starts)
             return
         for start, (_, moved) in zip(starts, self.both(stage), strict=True):
             yield start, moved

@@ -7,6 +7,7 @@ needed (`ingest.forest`). Pure functions of arrays.
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +86,7 @@ def link(vectors: Vectors, batches: Iterable[Pairs], radius: float, threshold: f
 
 def token_columns(
     linkage: Linkage, vectors: Vectors, duplicate_of: Ids, finite: npt.NDArray[np.bool_], threshold: float
-) -> dict[str, np.ma.MaskedArray]:
+) -> dict[str, Any]:
     """Return the columns of `features` that linking gives, a value per row of W, masked where that isn't finite.
 
     `duplicate_of` (n_tokens,): the lowest token_id with an equal row.
@@ -98,7 +99,7 @@ def token_columns(
     order[np.lexsort((ids, place[vector]))] = np.arange(len(ids))
     component = linkage.components(threshold)
     sizes = np.bincount(component, weights=vectors.counts, minlength=len(vectors))
-    found = {
+    found: dict[str, npt.NDArray[Any]] = {
         "component": vectors.ids[component][vector],
         "component_size": sizes[component][vector].astype(np.int32),
         "n_neighbors": (linkage.n_neighbors + vectors.counts - 1)[vector].astype(np.int32),
@@ -111,7 +112,7 @@ def token_columns(
     unknown["nn_token_id"] = unknown["nn_distance"]
     columns = {}
     for name, values in found.items():
-        column = np.ma.masked_all(len(finite), dtype=values.dtype)
+        column = np.ma.MaskedArray(np.zeros(len(finite), dtype=values.dtype), mask=True)
         column[ids] = np.ma.MaskedArray(values, unknown.get(name, False))
         columns[name] = column
     return columns

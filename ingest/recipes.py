@@ -73,10 +73,6 @@ class Limits:
         """Return what was asked for."""
         return {key: value for key in LIMITS if (value := getattr(self, key)) is not None}
 
-    def override(self, other: "Limits") -> "Limits":
-        """Return this with what the other asks for in its place."""
-        return replace(self, **other.as_dict())
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -84,6 +80,12 @@ class Recipe:
 
     sky: Sky = Sky()
     linkage: Limits = Limits()
+
+    def linked(self, limits: Limits) -> "Recipe":
+        """Return the recipe with these limits in the place of its own, where they are given; CatalogError if bad."""
+        changed = replace(self, linkage=replace(self.linkage, **limits.as_dict()))
+        changed.linkage.check("--")
+        return changed
 
     def as_dict(self) -> dict[str, Any]:
         """Return the recipe in the shape it is written in, for `models.recipe`."""

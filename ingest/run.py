@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -79,10 +79,7 @@ def ingest(
     On bad input: CatalogError, and the catalog is as it was.
     """
     report = Report()
-    recipe = recipe or Recipe()
-    if limits:
-        recipe = replace(recipe, linkage=recipe.linkage.override(limits))
-        recipe.linkage.check("--")
+    recipe = (recipe or Recipe()).linked(limits or Limits())
     where = fp64_device(device)
     with report.stage("source"):
         found = resolve(source, options)
