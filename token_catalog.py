@@ -134,6 +134,31 @@ def demo(catalog: CatalogOption, device: DeviceOption = "auto", profile: Profile
 
 
 @app.command()
+def relink(
+    catalog: CatalogOption,
+    model: Annotated[str, typer.Argument(help="A model, or a name with several.")],
+    radius: Annotated[
+        float | None, typer.Option(help="Link tokens up to this distance.", show_default="as it is")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Tell features.component at this distance.", show_default="as it is")
+    ] = None,
+    device: DeviceOption = "auto",
+    profile: ProfileOption = False,
+) -> None:
+    """Link a model's tokens anew, further or less far; with neither option, as its data suggest.
+
+    \b
+    token-catalog relink all-MiniLM-L6-v2 --radius 0.4
+    """
+    from ingest.recipes import Limits
+    from ingest.relink import relink as run
+
+    report = run(catalog, model, Limits(radius, threshold), device)
+    _print_report(report, catalog, profile=profile, verb="relinked")
+
+
+@app.command()
 def models(catalog: CatalogOption) -> None:
     """List what the catalog has.
 
@@ -272,7 +297,7 @@ def _fail(message: str, code: int) -> None:
     sys.exit(code)
 
 
-def _print_report(report: "Report", catalog: Path, *, profile: bool) -> None:
+def _print_report(report: "Report", catalog: Path, *, profile: bool, verb: str = "catalogued") -> None:
     for warning in report.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if profile:
@@ -285,7 +310,7 @@ def _print_report(report: "Report", catalog: Path, *, profile: bool) -> None:
     for note in report.notes:
         typer.echo(note)
     for model in report.models:
-        typer.echo(f"catalogued {model} in {catalog}")
+        typer.echo(f"{verb} {model} in {catalog}")
 
 
 if __name__ == "__main__":

@@ -3,19 +3,18 @@
 The SQL of `queries/macros` and `queries/views` is read as data and run in the order of the files' numbers.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog import paths
 from catalog.errors import CatalogError
 from catalog.quoting import identifier, quoted
 from catalog.schemas import MODELS, TABLES, Table, sql_type
+from catalog.tables import telling_of
 
 # Shells from 1.2 on read it; duckdb 2's own default shuts out every shell before it.
 STORAGE_VERSION = "v1.2.0"
@@ -75,26 +74,15 @@ set variable catalog_root = (
 def _about(folder: Path) -> dict[str, Any]:
     """Return the row of `models` in a version folder."""
     # Not pq.read_table, which takes as long to import what it needs as all the rest takes.
-    with _telling_of(folder), pq.ParquetFile(folder / MODELS.file_name) as file:
+    with telling_of(folder), pq.ParquetFile(folder / MODELS.file_name) as file:
         rows: list[dict[str, Any]] = file.read().to_pylist()
         return rows[0]
 
 
 def _column_names(file: Path) -> list[str]:
-    with _telling_of(file):
+    with telling_of(file):
         names: list[str] = pq.read_schema(file).names
         return names
-
-
-@contextmanager
-def _telling_of(path: Path) -> Iterator[None]:
-    """Tell the way out where Parquet files that the catalog names are gone or damaged."""
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        raise CatalogError(
-            f"{path}: can't be read ({error}); delete the version's folder, and `token-catalog rebuild` goes on without"
-        ) from error
 
 
 def _catalog_root(catalog: Path) -> str:

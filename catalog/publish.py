@@ -37,11 +37,11 @@ from catalog.state import (
     Version,
     current_generation,
     is_whole,
+    named,
     newest_on_disk,
     read_state,
     require,
     shown_state,
-    unknown_model,
 )
 from catalog.tables import sync_file
 
@@ -64,26 +64,34 @@ class Staging:
         self._catalog = catalog
         self._folder = folder
         self._versions: dict[str, Version] = {}
+        self._changed: dict[str, Version] = {}
 
-    def version(self, model: str, name: str) -> Path:
-        """Return a new, empty folder for the tables of `model`."""
+    def version(self, model: str, name: str, changed: Version | None = None) -> Path:
+        """Return a new, empty folder for the tables of `model`.
+
+        Of a `changed` version, the tables that aren't written anew are shared, once this is published.
+        """
         relative = Path(paths.MODELS, paths.slug(model), version_name(self._folder))
         folder = self._folder / relative
         folder.mkdir(parents=True)
         self._versions[model] = Version(name, relative.as_posix())
+        if changed:
+            self._changed[model] = changed
         return folder
 
     def publish(self, *, replace: bool) -> None:
         """Make every version written here the current one of its model, all in one swap.
 
         Where one is already there, `replace` puts the new one in its place; otherwise CatalogError, and nothing has
-        changed.
+        changed. So it is where a changed version isn't the current one any more.
         """
         for model, version in self._versions.items():
-            _seal(self._folder / version.folder, model, version.name)
+            if model not in self._changed:
+                _seal(self._folder / version.folder, model, version.name)
         names = {model: version.name for model, version in self._versions.items()}
         with _locked(self._catalog):
             state = _settled(self._catalog)
+            self._share(state)
             taken = conflicts(state, names)
             if taken and not replace:
                 raise already_there(taken)
@@ -99,6 +107,17 @@ class Staging:
                 self._move_out()
                 raise
             clear(self._catalog, new.folders(), previous)
+
+    def _share(self, state: State) -> None:
+        """Link the tables that changed versions have in common with what they change."""
+        for model, before in self._changed.items():
+            if state.models.get(model) != before:
+                raise CatalogError(f"{model}: was replaced or removed in the meantime; nothing was changed: try again")
+            folder = self._folder / self._versions[model].folder
+            for path in (self._catalog / before.folder).glob("*.parquet"):
+                if not (folder / path.name).exists():
+                    _link(path, folder / path.name)
+            _seal(folder, model, before.name)
 
     def _move_in(self) -> None:
         for version in self._versions.values():
@@ -191,10 +210,8 @@ def remove(catalog: Path, name: str) -> list[str]:
     catalog = prepare(require(catalog))
     with _locked(catalog):
         state = _settled(catalog)
-        gone = _named(state.models, name)
-        if not gone:
-            raise unknown_model(name, state)
-        new = State(_without(state.models, gone), _without(state.before, _named(state.before, name)))
+        gone = state.named(name)
+        new = State(_without(state.models, gone), _without(state.before, named(state.before, name)))
         _swap(catalog, new)
         clear(catalog, new.folders())
     return gone
@@ -228,10 +245,6 @@ def rebuild(catalog: Path) -> Rebuilt:
         _swap(catalog, new)
         n_cleared += clear(catalog, new.folders(), also=versions_on_disk(catalog, new))
     return Rebuilt(sorted(new.models), sorted(adopted), sorted(set(models) - set(shown)), n_cleared)
-
-
-def _named(versions: Mapping[str, Version], name: str) -> list[str]:
-    return [model for model, version in versions.items() if name in (model, version.name)]
 
 
 def _without(versions: Mapping[str, Version], models: list[str]) -> dict[str, Version]:
@@ -299,6 +312,15 @@ def _build_generation(folder: Path, catalog: Path, state: State) -> None:
     sync_file(folder / paths.DATABASE)
     _write(folder / paths.STATE, state.dumps())
     sync_file(folder)
+
+
+def _link(path: Path, new: Path) -> None:
+    """Give a file a second name; a copy, where the file system has no such thing."""
+    try:
+        new.hardlink_to(path)
+    except OSError:
+        shutil.copyfile(path, new)
+        sync_file(new)
 
 
 def _write(path: Path, text: str) -> None:

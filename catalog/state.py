@@ -3,7 +3,7 @@
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -36,6 +36,14 @@ class State:
     def folders(self) -> set[str]:
         """Every version folder that this state still wants on disk."""
         return {version.folder for version in (*self.models.values(), *self.before.values())}
+
+    def named(self, name: str) -> list[str]:
+        """Return the models of this key or name; CatalogError where there is none."""
+        found = named(self.models, name)
+        if not found:
+            there = ", ".join(sorted(self.models)) or "nothing yet"
+            raise CatalogError(f"'{name}': no such model; the catalog has: {there}")
+        return found
 
     def dumps(self) -> str:
         """Return the state as JSON."""
@@ -106,10 +114,9 @@ def held(catalog: Path) -> Iterator[Path]:
         yield generation / paths.DATABASE
 
 
-def unknown_model(name: str, state: State) -> CatalogError:
-    """Return the error for a model that isn't in the catalog."""
-    there = ", ".join(sorted(state.models)) or "nothing yet"
-    return CatalogError(f"'{name}': no such model; the catalog has: {there}")
+def named(versions: Mapping[str, Version], name: str) -> list[str]:
+    """Return the models of this key or name."""
+    return [model for model, version in versions.items() if name in (model, version.name)]
 
 
 def newest_on_disk(catalog: Path) -> dict[str, Version]:

@@ -1,11 +1,11 @@
 """Parquet files as DuckDB reads them best: zstd, row groups of thousands of rows, floats split by byte.
 
-A file has the suffix `.part` until it is whole and synced. Reads nothing.
+A file has the suffix `.part` until it is whole and synced.
 """
 
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog import schemas
+from catalog.errors import CatalogError
 
 # DuckDB reads a row group per thread and skips those that a filter rules out: 152k tokens are five.
 ROW_GROUP = 32_768
@@ -103,6 +104,38 @@ def write_table(folder: Path, table: schemas.Table, model: str, provenance: str,
     """Write a whole table at once."""
     with TableWriter(folder, table, model, provenance) as writer:
         writer.write(columns)
+
+
+def read_columns(folder: Path, table: schemas.Table) -> dict[str, pa.Array]:
+    """Return every column of a table but `model`."""
+    with _opened(folder, table) as file:
+        read = file.read(columns=[column.name for column in table.columns if column.name in file.schema_arrow.names])
+        return {name: read[name].combine_chunks() for name in read.column_names if name != "model"}
+
+
+def read_lists(folder: Path, table: schemas.Table, column: str) -> Iterator[npt.NDArray[np.generic]]:
+    """Give a column of lists of one length, none NULL, as arrays `(n_rows, length)`: one for each row group."""
+    with _opened(folder, table) as file:
+        for group in range(file.num_row_groups):
+            lists = file.read_row_group(group, columns=[column])[column].combine_chunks()
+            yield lists.flatten().to_numpy().reshape(len(lists), -1)
+
+
+@contextmanager
+def telling_of(path: Path) -> Iterator[None]:
+    """Tell the way out where Parquet files that the catalog names are gone or damaged."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise CatalogError(
+            f"{path}: can't be read ({error}); delete the version's folder, and `token-catalog rebuild` goes on without"
+        ) from error
+
+
+@contextmanager
+def _opened(folder: Path, table: schemas.Table) -> Iterator[pq.ParquetFile]:
+    with telling_of(folder), pq.ParquetFile(folder / table.file_name) as file:
+        yield file
 
 
 def sync_file(path: Path) -> None:

@@ -7,8 +7,8 @@ Two ways to find those, chosen by an estimate of operations, never of seconds:
 - `by_blocks`: matrix products over 64 to 256 components (on CUDA over all, in bf16 on its tensor cores), a tile of
   pairs at a time, where the radius is so large that a tree would find nearly everything near.
 
-Both widen the radius by a bound on their own rounding. Where a tile is full of pairs, fp64 products of whole rows enclose
-each distance (`ingest.distances.Bounds`), so that most pairs of a dense cluster need no closer look.
+Both widen the radius by a bound on their own rounding. Where a tile is full of pairs, fp64 products of whole rows
+enclose each distance (`ingest.distances.Bounds`), so that most pairs of a dense cluster need no closer look.
 """
 
 import os
@@ -64,8 +64,8 @@ Done = TypeVar("Done")
 class Vectors:
     """The distinct finite rows of W; here a vector is known by its index among them.
 
-    `W` (n_tokens, n_dims) as stored; `ids` (n_vectors,) the lowest token_id of each, ascending; `counts` (n_vectors,) how
-    many tokens share it; `norms` (n_vectors,); `sample`, indices of a few hundred that stand for all.
+    `W` (n_tokens, n_dims) as stored; `ids` (n_vectors,) the lowest token_id of each, ascending; `counts` (n_vectors,)
+    how many tokens share it; `norms` (n_vectors,); `sample`, indices of a few hundred that stand for all.
     """
 
     W: Tensor
@@ -128,7 +128,7 @@ class Candidates:
         return best if costs[best] < tree else None
 
     def by_tree(self, radius: float) -> Iterator[Pairs]:
-        """Give the pairs that are near on the leading components: found on the first few of them, sifted by the rest."""
+        """Give the pairs that are near on the leading components: found on the first few, sifted by the rest."""
         reach = self._reach(radius, self._leading)
         points = self._leading.numpy()[:, : self._tree_width(radius)]
         # Batches in a tree's own order are neighbourhoods: most pairs of batches are too far apart to be searched.
@@ -237,7 +237,7 @@ class _Tiles:
     def within(
         self, reach: float, size: int
     ) -> Iterator[tuple[Ids, Ids, npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-        """Give (vectors of the rows, vectors of the columns, row and column of each near pair) for each tile with any."""
+        """Give, for each tile with any: vectors of its rows, of its columns, and row and column of each near pair."""
         reach *= self._scale
         norms = self._norms.cpu().numpy()
         for first in blocks(len(norms), size):
@@ -251,7 +251,7 @@ class _Tiles:
                 products = torch.mm(self._points[first], self._points[second].T).float()
                 near = products.sub_(self._halves[second]) > (self._halves[first] - limit / 2)[:, None]
                 if near.any():
-                    i, j = near.cpu().numpy().nonzero()
+                    i, j = np.divmod(np.flatnonzero(near.cpu().numpy()), near.shape[1])
                     once = (i < j) | (first.start < second.start)
                     yield self._order[first], self._order[second], i[once], j[once]
 

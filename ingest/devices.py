@@ -1,5 +1,8 @@
 """Where the arithmetic runs: names of devices, and which has fp64."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from catalog.errors import CatalogError
@@ -26,3 +29,12 @@ def fp64_device(name: str) -> torch.device:
 def described(device: torch.device) -> str:
     """Return a device for `models.device`."""
     return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
+
+
+@contextmanager
+def enough_memory(model: str) -> Iterator[None]:
+    """Tell the way out where a GPU's memory is full."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise CatalogError(f"{model}: the GPU's memory isn't enough; try --device cpu") from None

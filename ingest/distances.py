@@ -1,12 +1,13 @@
-"""Euclidean distances between rows of W: exact to the bit where they count, bounded where a bound settles the matter.
+"""Euclidean distances between rows of W: to the bit where they count, enclosed where a bound settles the matter.
 
-`distances` is the contract's number: differences in fp64, the squares summed by halving the columns, so that every device
-adds in one order. `bounds` encloses it for all pairs of two blocks by one matrix product, ‖a‖² + ‖b‖² - 2ab, which
-cancels for near rows and so only ever says "certainly below" or "certainly above".
+`distances` is the contract's number: differences in fp64, the squares summed by halving the columns, so that every
+device adds in one order. `Bounds` encloses it for all pairs of two blocks by one matrix product, ‖a‖² + ‖b‖² - 2ab,
+which cancels for near rows, and so only ever says "certainly below" or "certainly above".
 
 The bound: a product of n terms, summed in any order, errs by at most γ·Σ|aᵢbᵢ| <= γ·‖a‖·‖b‖ with γ = n·u / (1 - n·u)
 (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., §3.1), and so does each square; the three together by
-γ·(‖a‖ + ‖b‖)². The contract's own sum, of differences that fp64 rounds, is within (log₂ n + 5)·u of the exact one, relatively.
+γ·(‖a‖ + ‖b‖)². The contract's own sum, of differences that fp64 rounds, is within (log₂ n + 5)·u of the exact one,
+relatively.
 """
 
 from collections.abc import Iterator
@@ -39,7 +40,7 @@ def distances(W: Tensor, i: Ids, j: Ids) -> Floats:
         part = slice(start, start + step)
         first, second = (torch.from_numpy(ids[part].astype(np.int64)).to(W.device) for ids in (i, j))
         found[part] = _halved(W[first].double().sub_(W[second])).cpu().numpy()
-    # Not torch's root, whose last bit is wrong for a value in a hundred (2.13 on a CPU); NumPy's is the processor's own.
+    # Not torch's root: its last bit is wrong for a value in a hundred (2.13, on a CPU). NumPy's is the processor's own.
     return np.sqrt(found)
 
 

@@ -54,7 +54,9 @@ class Forest:
         ends = np.sort([self._place[i], self._place[j]], axis=0)
         length = ends[1] - ends[0]
         level = np.frexp(length)[1] - 1
-        return np.maximum(self._highest[level, ends[0] + 1], self._highest[level, ends[1] + 1 - (1 << level)])
+        from_start, to_end = ends[0] + 1, ends[1] + 1 - (1 << level)
+        greatest: Floats = np.maximum(self._highest[level, from_start], self._highest[level, to_end])
+        return greatest
 
     def _merge(self) -> None:
         if not self._n_waiting:
@@ -78,7 +80,7 @@ class Forest:
 
 
 def leaf_order(n_vectors: int, i: Ids, j: Ids, distance: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
-    """Return the canonical leaf order of a forest's dendrogram, and each vector's height by its index (inf: a first one).
+    """Return the canonical leaf order of a forest's dendrogram, and each vector's height (inf: the first of a tree).
 
     Edges of one length make one node with many children; children, and trees, stand in the order of their lowest index.
     So a subtree's first leaf is its lowest index, and its heights say where it merges with what stands before it.

@@ -29,10 +29,10 @@ MOST_FOR_DIAMETER = 5_000
 
 @dataclass(frozen=True)
 class Linkage:
-    """What linking found, for each vector; token ids stand for vectors.
+    """What linking found, for each vector.
 
-    `order`, indices in the dendrogram's leaf order; `height`, by index, at which a vector merges with what stands before it
-    in that order, inf where not below the radius; `n_neighbors`, tokens of other vectors nearer than the threshold;
+    `order`, indices in the dendrogram's leaf order; `height`, by index, at which a vector merges with what stands
+    before it in that order, inf where not below the radius; `n_neighbors`, tokens of other vectors nearer than the threshold;
     `nearest` and `nearest_distance`, the nearest other vector's index (-1 and inf where none is below the radius).
     """
 

@@ -1,12 +1,13 @@
 """How far to link a model, and at which distance to call its tokens one component, where nobody has said.
 
-The scale is the model's own: m, the median distance from a vector to its nearest other, of `SAMPLE` distinct vectors (those
-of the lowest digests: a choice that depends on their values alone).
+The scale is the model's own: m, the median distance from a vector to its nearest other, of `SAMPLE` distinct vectors
+(those of the lowest digests: a choice that depends on their values alone).
 
-- The radius is m/3. Where comparing all with all on 128 components would take over 1e12 multiplications (from some 88,000
-  vectors on), it is m/48, and a search tree does. To two digits.
-- The threshold is 0.9 of the radius, to two digits; but where the largest component then has a void at half its tokens or
-  more (from one merge to the next, the distance doubles), it lies in the topmost one, at its geometric middle.
+- The radius is m/3. Where comparing all with all on 128 components would take over 1e12 multiplications (from some
+  88,000 vectors on), it is m/48, and a search tree does. To two digits.
+- The threshold is 0.9 of the radius, to two digits. But where the largest component then has a void (from one merge
+  to the next, the distance doubles) with half its tokens or more joined below, the threshold lies in the topmost such
+  void, at its geometric middle.
 
 Distances decide, and they have the same bits on every device; operations are counted by a formula.
 """

@@ -65,8 +65,8 @@ class Limits:
                 raise CatalogError(f"{prefix}{name} {value:g}: must be a distance above 0")
         if self.radius is not None and self.threshold is not None and self.threshold > self.radius:
             raise CatalogError(
-                f"{prefix}threshold {self.threshold:g} is past {prefix}radius {self.radius:g}, up to which components are "
-                "known; lower the one or widen the other"
+                f"{prefix}threshold {self.threshold:g} is past {prefix}radius {self.radius:g}, "
+                "up to which components are known; lower the one or widen the other"
             )
 
     def as_dict(self) -> dict[str, float]:

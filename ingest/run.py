@@ -23,7 +23,7 @@ from catalog.publish import already_there, conflicts, staging
 from catalog.state import read_state
 from catalog.tables import TableWriter, lists_of, vector_row_group, write_table
 from ingest import features
-from ingest.devices import described, fp64_device
+from ingest.devices import described, enough_memory, fp64_device
 from ingest.features import Rows, Scan
 from ingest.geometry import Components
 from ingest.radius import Choice
@@ -90,10 +90,8 @@ def ingest(
     job = Job(found, vocabulary, recipe, where, with_vectors, report)
     with staging(catalog) as area:
         for model, (role, matrix) in found.matrices.items():
-            try:
+            with enough_memory(model):
                 _catalogue(job, area.version(model, found.name), model, role, matrix)
-            except torch.OutOfMemoryError:
-                raise CatalogError(f"{model}: the GPU's memory isn't enough; try --device cpu") from None
         with report.stage("publish"):
             area.publish(replace=replace)
     report.models = list(found.matrices)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from catalog import paths
 from catalog.errors import CatalogError
 from catalog.quoting import quoted
-from catalog.state import held, read_state, require, unknown_model
+from catalog.state import held, read_state, require
 
 if TYPE_CHECKING:
     import duckdb
@@ -90,9 +90,7 @@ def _private_copy(catalog: Path, model: str | None) -> Iterator[Path]:
     """Give a script that attaches a copy of the catalog's database; both are deleted in the end."""
     catalog = require(catalog)
     if model is not None:
-        state = read_state(catalog)
-        if model not in state.models and all(model != version.name for version in state.models.values()):
-            raise unknown_model(model, state)
+        read_state(catalog).named(model)
     with held(catalog) as database, tempfile.TemporaryDirectory(prefix="token-catalog-") as folder:
         copy = Path(folder, paths.DATABASE)
         shutil.copyfile(database, copy)

@@ -7,7 +7,12 @@ with relations as (
         case
             when
                 view_name in (
-                    'models', 'tokens', 'features', 'principal_components', 'vectors'
+                    'models',
+                    'tokens',
+                    'features',
+                    'principal_components',
+                    'component_diameters',
+                    'vectors'
                 ) then 'table'
             else 'view'
         end as kind,

@@ -1,0 +1,108 @@
+"""Linking a catalogued model anew, further or less far, from what the catalog holds; the rest of it stays as it is."""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from catalog import schemas
+from catalog.errors import CatalogError
+from catalog.publish import staging
+from catalog.state import held, read_state, require
+from catalog.tables import read_columns, read_lists, write_table
+from ingest import features, linkage
+from ingest.devices import enough_memory, fp64_device
+from ingest.recipes import Limits
+from ingest.run import Report, chosen
+
+# What a matrix was stored as; `vectors` has its values as FLOAT, exactly.
+TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+
+def relink(catalog: Path, name: str, limits: Limits, device: str = "auto") -> Report:
+    """Link the models of this key or name anew, and publish them together.
+
+    What `limits` leaves open stays as it was; with nothing given, the rule chooses again. On bad input: CatalogError, and
+    the catalog is as it was.
+    """
+    limits.check("--")
+    where = fp64_device(device)
+    report = Report()
+    catalog = require(catalog)
+    with held(catalog):  # nobody clears what is read here
+        state = read_state(catalog)
+        with staging(catalog) as area:
+            for model in state.named(name):
+                old = state.models[model]
+                _relink(
+                    report, catalog / version.folder, area.version(model, version.name, version), model, limits, where
+                )
+                report.models.append(model)
+            with report.stage("publish"):
+                area.publish(replace=True)
+    return report
+
+
+def _relink(report: Report, old: Path, new: Path, model: str, limits: Limits, device: torch.device) -> None:
+    """Write into the new folder the tables that linking changes."""
+    about: dict[str, Any] = {key: column[0].as_py() for key, column in read_columns(old, schemas.MODELS).items()}
+    limits = _completed(model, limits, about)
+    with report.stage("read"):
+        W, digests = _rows(old, model, about)
+        basis = np.concatenate(list(read_lists(old, schemas.PRINCIPAL_COMPONENTS, "vector")))
+        columns = read_columns(old, schemas.FEATURES)
+    with report.stage("linkage"):
+        masked = {name: _masked(columns[name]) for name in ("duplicate_of", "duplicate_count", "norm")}
+        linked = features.link(W.to(device), digests, basis, {"pcs": columns["pcs"], **masked}, limits)
+    recipe = json.loads(about["recipe"]) | {"linkage": limits.as_dict()}
+    about |= {"recipe": json.dumps(recipe), "catalog_version": version("token-catalog"), **chosen(linked.choice)}
+    report.notes.append(f"{model}: {linked.choice}")
+    with report.stage("tables"):
+        provenance = json.dumps({key: value for key, value in about.items() if key != "ingested_at"})
+        write_table(new, schemas.FEATURES, model, provenance, columns | linked.columns)
+        write_table(new, schemas.COMPONENT_DIAMETERS, model, provenance, linked.diameters)
+        write_table(new, schemas.MODELS, model, provenance, {key: [value] for key, value in about.items()})
+
+
+def _completed(model: str, limits: Limits, about: dict[str, Any]) -> Limits:
+    """Return the limits with what was left open as it was; where that can't be, CatalogError."""
+    radius, threshold = about.get("linkage_radius"), about.get("linkage_threshold")
+    if limits.radius is not None and limits.threshold is None and threshold is not None:
+        if threshold > limits.radius:
+            raise CatalogError(
+                f"{model}: its threshold {threshold:g} is past --radius {limits.radius:g}; give --threshold too"
+            )
+        return Limits(limits.radius, threshold)
+    if limits.threshold is not None and limits.radius is None and radius is not None:
+        if limits.threshold > radius:
+            raise CatalogError(
+                f"{model}: is linked up to {radius:g}, and --threshold {limits.threshold:g} is past that; "
+                "give --radius too"
+            )
+        return Limits(radius, limits.threshold)
+    return limits
+
+
+def _rows(folder: Path, model: str, about: dict[str, Any]) -> tuple[Tensor, list[bytes]]:
+    """Return W as it was stored, and its rows' digests."""
+    if not (folder / schemas.VECTORS.file_name).exists():
+        raise CatalogError(
+            f"{model}: was ingested with --no-vectors, so its rows aren't here; ingest it again, with --replace"
+        )
+    W = torch.empty(about["n_tokens"], about["n_dims"], dtype=TYPES[about["dtype"]])
+    digests: list[bytes] = []
+    for chunk in read_lists(folder, schemas.VECTORS, "vector"):
+        rows = W[len(digests) : len(digests) + len(chunk)]
+        rows.copy_(torch.tensor(chunk))
+        digests += linkage.row_digests(rows)
+    return W, digests
+
+
+def _masked(column: Any) -> Any:
+    """Return a numeric Arrow column as a masked array."""
+    missing = column.is_null().to_numpy(zero_copy_only=False)
+    return np.ma.MaskedArray(column.fill_null(0).to_numpy(zero_copy_only=False), missing)

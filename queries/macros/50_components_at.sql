@@ -1,0 +1,64 @@
+-- components_at: connected components at any distance up to the model's linkage_radius.
+-- Grain: one row per token whose row is finite. An edge joins two tokens at a Euclidean
+-- distance < the one asked for; a component is known by its lowest token_id.
+-- Components are runs of linkage_order (contract, section 6).
+create macro components_at(distance) as table
+with given as not materialized (
+    select distance::double as at_distance
+),
+
+asked as materialized (
+    select
+        m.model,
+        case
+            when g.at_distance <= m.linkage_radius then g.at_distance
+            else
+                error(
+                    m.model || ': linked up to '
+                    || coalesce(m.linkage_radius::varchar, 'no distance')
+                    || ', so there are no components at '
+                    || coalesce(g.at_distance::varchar, 'NULL')
+                    || '; `token-catalog relink ' || m.model
+                    || ' --radius R` links further'
+                )
+        end as at_distance
+    from models as m
+    cross join given as g
+    where model_in_view(m.model)
+),
+
+runs as materialized (
+    select
+        f.model,
+        f.token_id,
+        sum(case when f.linkage_distance < a.at_distance then 0 else 1 end) over (
+            partition by f.model order by f.linkage_order rows unbounded preceding
+        ) as run
+    from features as f
+    inner join asked as a on f.model = a.model
+    where f.linkage_order is not null
+),
+
+components as materialized (
+    select
+        model,
+        run,
+        min(token_id) as component,
+        count(*)::integer as component_size
+    from runs
+    group by model, run
+)
+
+select
+    r.model,
+    r.token_id,
+    t.text,
+    c.component,
+    c.component_size
+from runs as r
+inner join components as c on r.model = c.model and r.run = c.run
+inner join tokens as t on r.model = t.model and r.token_id = t.token_id;
+
+comment on macro table components_at is
+'each token''s component at a distance (joined where nearer than that), known by its
+lowest token_id; past models.linkage_radius of any model in view, an error';
