@@ -32,8 +32,9 @@ class Linkage:
     """What linking found, for each vector.
 
     `order`, indices in the dendrogram's leaf order; `height`, by index, at which a vector merges with what stands
-    before it in that order, inf where not below the radius; `n_neighbors`, tokens of other vectors nearer than the threshold;
-    `nearest` and `nearest_distance`, the nearest other vector's index (-1 and inf where none is below the radius).
+    before it in that order, inf where not below the radius; `n_neighbors`, tokens of other vectors nearer than the
+    threshold; `nearest` and `nearest_distance`, the nearest other vector's index (-1 and inf where none is below the
+    radius).
     """
 
     order: npt.NDArray[np.int64]

@@ -38,9 +38,9 @@ def relink(catalog: Path, name: str, limits: Limits, device: str = "auto") -> Re
         with staging(catalog) as area:
             for model in state.named(name):
                 old = state.models[model]
-                _relink(
-                    report, catalog / version.folder, area.version(model, version.name, version), model, limits, where
-                )
+                new = area.version(model, old.name, old)
+                with enough_memory(model):
+                    _relink(report, catalog / old.folder, new, model, limits, where)
                 report.models.append(model)
             with report.stage("publish"):
                 area.publish(replace=True)

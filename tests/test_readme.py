@@ -10,15 +10,15 @@ import pytest
 import typer.main
 
 from catalog.schemas import TABLES
-from ingest.recipes import load_recipe
+from ingest.recipes import Limits, load_recipe
 from tests.readme import README, answer, pairs
 from token_catalog import app
 
 QUESTIONS = pairs(README.read_text(encoding="utf-8"))
 
 
-def test_there_are_ten_questions() -> None:
-    assert len(QUESTIONS) == 10
+def test_there_are_thirteen_questions() -> None:
+    assert len(QUESTIONS) == 13
 
 
 @pytest.mark.parametrize(("sql", "text"), QUESTIONS, ids=[str(i) for i in range(1, len(QUESTIONS) + 1)])
@@ -43,7 +43,9 @@ def test_its_recipe_is_one(tmp_path: Path) -> None:
     (recipe,) = re.findall(r"```toml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     path = tmp_path / "recipe.toml"
     path.write_text(recipe, encoding="utf-8")
-    assert load_recipe(path).sky.axes() == (1, 3, 2)
+    loaded = load_recipe(path)
+    assert loaded.sky.axes() == (1, 3, 2)
+    assert loaded.linkage == Limits(0.02, 0.002)
 
 
 def test_ones_own_tables_are_made_as_it_says(minilm: Path, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ and type
 
     from help where kind <> 'column';
     from tokens where kind = 'unused' limit 5;
+    select component_size, list(text)[:5] from components_at(0.25) group by all order by 1 desc;
     from nearest((select token_id from tokens where text = 'paris'), 10);
     select text, dot_bf16 from point_at_token(2000) order by dot desc limit 10;"""
     )
