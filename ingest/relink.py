@@ -26,8 +26,8 @@ TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 def relink(catalog: Path, name: str, limits: Limits, device: str = "auto") -> Report:
     """Link the models of this key or name anew, and publish them together.
 
-    What `limits` leaves open stays as it was; with nothing given, the rule chooses again. On bad input: CatalogError, and
-    the catalog is as it was.
+    What `limits` leaves open stays as it was; with nothing given, the rule chooses again. On bad input: CatalogError,
+    and the catalog is as it was.
     """
     limits.check("--")
     where = fp64_device(device)
@@ -48,7 +48,7 @@ def relink(catalog: Path, name: str, limits: Limits, device: str = "auto") -> Re
 
 
 def _relink(report: Report, old: Path, new: Path, model: str, limits: Limits, device: torch.device) -> None:
-    """Write into the new folder the tables that linking changes."""
+    """Write the tables that linking changes into the new version's folder."""
     about: dict[str, Any] = {key: column[0].as_py() for key, column in read_columns(old, schemas.MODELS).items()}
     limits = _completed(model, limits, about)
     with report.stage("read"):
