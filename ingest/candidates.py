@@ -15,6 +15,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -25,7 +26,7 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from ingest.distances import UNIT, Bounds, Ids, blocks
+from ingest.distances import GPU_BYTES, UNIT, Bounds, Ids, blocks
 from ingest.geometry import Floats
 
 # Components that a tree may span, and how many near points each point may have there before it spans one more.
@@ -42,6 +43,8 @@ CHUNK_BYTES, SIFT_BYTES = 64 << 20, 4 << 20
 # Costs beside that of one multiplication in an fp32 product, as measured on a CPU: an element of a distance by
 # differences, a multiplication in an fp64 product, and a pair that a tree finds.
 DIFFERENCE_COST, FP64_COST, TREE_COST = 300, 2, 30_000
+# The same in bf16 on a GPU's tensor cores: of the order of their speed, not measured.
+TENSOR_COST = 1e-3
 # In a tile where a larger share of the pairs is near, a product of whole rows costs less than looking at each.
 DENSE = FP64_COST / DIFFERENCE_COST
 # Vectors of the sample by which costs are estimated.
@@ -116,14 +119,14 @@ class Candidates:
         n_vectors, n_dims = len(self.vectors), self.vectors.W.shape[1]
         tree = self._n_near(self._leading, radius) * n_dims * DIFFERENCE_COST
         tree += self._n_near(self._leading[:, : self._tree_width(radius)], radius) * TREE_COST
-        if tree <= n_vectors**2 * self._widths[0]:
+        if tree <= n_vectors**2 * self._widths[0] * self._product_cost:
             return None
         whole = n_vectors**2 * n_dims * FP64_COST
         verifying = self._n_near(self._projected, radius) * n_dims * DIFFERENCE_COST
         costs = {}
         for width in self._widths:
             sifting = self._n_near(self._projected[:, :width], radius) * self._widths[-1] * DIFFERENCE_COST
-            costs[width] = n_vectors**2 * width + min(sifting + verifying, whole)
+            costs[width] = n_vectors**2 * width * self._product_cost + min(sifting + verifying, whole)
         best = min(costs, key=costs.__getitem__)
         return best if costs[best] < tree else None
 
@@ -176,13 +179,18 @@ class Candidates:
     def _sifted(self, i: Ids, j: Ids, points: Tensor, reach: float) -> Pairs:
         """Return the pairs that are near on all of the points' components."""
         near = []
-        for part in blocks(len(i), max(1, SIFT_BYTES // (points.element_size() * points.shape[1]))):
+        n_bytes = GPU_BYTES if points.is_cuda else SIFT_BYTES
+        for part in blocks(len(i), max(1, n_bytes // (points.element_size() * points.shape[1]))):
             first, second = (torch.from_numpy(index[part].astype(np.int64)).to(points.device) for index in (i, j))
             differences = points[first].sub_(points[second])
             near.append(torch.linalg.vector_norm(differences, dim=1, dtype=torch.float64).cpu().numpy() <= reach)
         kept = np.concatenate([np.empty(0, dtype=bool), *near])
         i, j = i[kept].astype(np.int32), j[kept].astype(np.int32)
         return Pairs(i, j, np.zeros(len(i)), np.full(len(i), np.inf))
+
+    @property
+    def _product_cost(self) -> float:
+        return TENSOR_COST if self.vectors.W.is_cuda else 1.0
 
     @property
     def _widths(self) -> tuple[int, ...]:
@@ -248,12 +256,25 @@ class _Tiles:
                 if norms[second.start] - norms[first.stop - 1] >= widened:
                     break
                 limit = widened**2 + self._relative * farthest**2
-                products = torch.mm(self._points[first], self._points[second].T).float()
+                with _adding_in_fp32():
+                    products = torch.mm(self._points[first], self._points[second].T).float()
                 near = products.sub_(self._halves[second]) > (self._halves[first] - limit / 2)[:, None]
                 if near.any():
                     i, j = np.divmod(np.flatnonzero(near.cpu().numpy()), near.shape[1])
                     once = (i < j) | (first.start < second.start)
                     yield self._order[first], self._order[second], i[once], j[once]
+
+
+@contextmanager
+def _adding_in_fp32() -> Iterator[None]:
+    """Keep CUDA from adding parts of a bf16 product in bf16, as it may by default."""
+    matmul = torch.backends.cuda.matmul
+    before = matmul.allow_bf16_reduced_precision_reduction
+    matmul.allow_bf16_reduced_precision_reduction = False
+    try:
+        yield
+    finally:
+        matmul.allow_bf16_reduced_precision_reduction = before
 
 
 def _in_threads(work: Callable[[Given], Done], items: Iterable[Given]) -> Iterator[Done]:

@@ -130,20 +130,21 @@ class _Linking:
         self._n_neighbors = np.zeros(n, dtype=np.int64)
         self._nearest = np.full(n, n, dtype=np.int32)
         self._nearest_distance = np.full(n, np.inf)
+        self._nearest_at_most = np.full(n, np.inf)
         self._forest = Forest(n)
 
     def add(self, pairs: Pairs) -> None:
+        i, j = pairs.i, pairs.j
         # Squares into distances, the root's rounding allowed for.
         at_least, at_most = np.sqrt(pairs.least) * (1 - 4 * UNIT), np.sqrt(pairs.most) * (1 + 4 * UNIT)
         neighbours = at_most < self._threshold
-        self._count(pairs.i[neighbours], pairs.j[neighbours])
+        self._count(i[neighbours], j[neighbours])
         unsure = ~neighbours & (at_least < self._threshold)
-        farther = np.maximum(self._nearest_distance[pairs.i], self._nearest_distance[pairs.j])
-        needed = unsure | (at_least <= farther)
-        rest = np.flatnonzero(~needed)
-        needed[rest] = at_least[rest] < self._forest.bottleneck(pairs.i[rest], pairs.j[rest])
-        needed &= at_least < self._radius
-        i, j, unsure = pairs.i[needed], pairs.j[needed], unsure[needed]
+        for ends in (i, j):
+            np.minimum.at(self._nearest_at_most, ends, at_most)
+        nearest = at_least <= np.maximum(self._nearest_at_most[i], self._nearest_at_most[j])
+        needed = (at_least < self._radius) & (unsure | nearest | self._forest.may_take(i, j, at_least, at_most))
+        i, j, unsure = i[needed], j[needed], unsure[needed]
         exact = distances(self._vectors.W, self._vectors.ids[i], self._vectors.ids[j])
         near = unsure & (exact < self._threshold)
         self._count(i[near], j[near])
@@ -159,14 +160,16 @@ class _Linking:
         return Linkage(order, height, self._n_neighbors, nearest, self._nearest_distance)
 
     def _count(self, i: Ids, j: Ids) -> None:
-        np.add.at(self._n_neighbors, i, self._vectors.counts[j])
-        np.add.at(self._n_neighbors, j, self._vectors.counts[i])
+        for ends, others in ((i, j), (j, i)):
+            n_tokens = np.bincount(ends, weights=self._vectors.counts[others], minlength=len(self._vectors))
+            self._n_neighbors += n_tokens.astype(np.int64)
 
     def _meet(self, i: Ids, j: Ids, exact: Floats) -> None:
         """Note j as the nearest of i where it is; the lowest index of several as near."""
         before = self._nearest_distance[i]
         np.minimum.at(self._nearest_distance, i, exact)
         self._nearest[i[self._nearest_distance[i] < before]] = len(self._vectors)
+        np.minimum.at(self._nearest_at_most, i, exact)
         best = exact == self._nearest_distance[i]
         np.minimum.at(self._nearest, i[best], j[best])
 
