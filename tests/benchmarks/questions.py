@@ -1,0 +1,58 @@
+"""The ingest and the questions, each beside the notebook's way: pairs take turns, and ratios are of pairs."""
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.benchmarks import notebooks
+from tests.benchmarks.measuring import PYTHON, Run, measured, medians
+
+
+def print_questions(weights: Path, ingest: Sequence[str], shell: Sequence[str], shape: tuple[int, int], n: int) -> None:
+    """Print the table, of `n` runs each; `shape` is W's."""
+    token = shape[0] - 1
+    features = [*PYTHON, notebooks.FEATURES.format(path=str(weights))]
+    questions = [
+        ("same_dot_as (1.5d)", f"select count(*) from same_dot_as({token});", notebooks.SAME_DOT),
+        (
+            "mode of the cosines to a row (1.4a)",
+            f"select mode(cosine_bf16) from point_at_token({token});",
+            notebooks.COSINES,
+        ),
+        ("dots with any vector", f"select count(dot_bf16) from point_at({_vector(shape[1])});", None),
+        (
+            "dots and cosines with any vector",
+            f"select count(dot_bf16), count(cosine_bf16) from point_at({_vector(shape[1])});",
+            None,
+        ),
+        ("the 10 nearest vectors", f"from nearest({token}, 10);", None),
+        ("a window of the sky", "select count(*) from box_search(-7, 7, 5);", None),
+    ]
+    print("| | catalog | peak | notebook | peak | notebook / catalog |")
+    print("|---|---|---|---|---|---|")
+    pairs = [(measured(ingest), measured(features)) for _ in range(n)]
+    _row("ingest, vectors and all / the notebooks' PCA and sky", *map(list, zip(*pairs, strict=True)))
+    for name, sql, notebook in questions:
+        ours, rival = [], []
+        for _ in range(n):
+            ours.append(measured(shell, sql))
+            if notebook:
+                rival.append(measured([*PYTHON, notebook.format(path=str(weights), token=token)]))
+        _row(name, ours, rival)
+
+
+def _row(name: str, ours: list[Run], rival: list[Run]) -> None:
+    """Print a line of the table: medians, and the median ratio of the pairs."""
+    seconds, memory = medians(ours)
+    line = f"| {name} | {seconds:.1f} s | {memory:.1f} GiB |"
+    if rival:
+        rival_seconds, rival_memory = medians(rival)
+        ratio = statistics.median(r.seconds / o.seconds for o, r in zip(ours, rival, strict=True))
+        line += f" {rival_seconds:.1f} s | {rival_memory:.1f} GiB | {ratio:.1f} |"
+    else:
+        line += " | | |"
+    print(line, flush=True)
+
+
+def _vector(n_dims: int) -> list[float]:
+    return [round(((7 * i) % 13 - 6) / 100, 2) for i in range(n_dims)]
