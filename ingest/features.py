@@ -22,8 +22,9 @@ from torch import Tensor
 from catalog.errors import CatalogError
 from catalog.tables import lists_of
 from ingest import geometry, linkage, radius
-from ingest.candidates import Candidates, Vectors
+from ingest.candidates import Candidates
 from ingest.geometry import Components, Floats
+from ingest.points import Vectors
 from ingest.radius import Choice
 from ingest.recipes import COORDINATES, Limits, Sky
 from ingest.rounding import norm_bf16

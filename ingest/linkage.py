@@ -14,10 +14,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ingest.candidates import Pairs, Vectors
+from ingest.candidates import Pairs
 from ingest.distances import UNIT, Bounds, Ids, blocks, distances
 from ingest.forest import Forest, leaf_order
 from ingest.geometry import Floats
+from ingest.points import Vectors
 
 # 128 bits of a cryptographic hash: two different rows among a million share one with a chance under 1e-26.
 DIGEST_BYTES = 16

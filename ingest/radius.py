@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ingest.candidates import Vectors
 from ingest.distances import Bounds, Ids, distances
 from ingest.geometry import Floats
 from ingest.linkage import Linkage
+from ingest.points import Vectors
 from ingest.recipes import Limits
 
 SAMPLE = 256

@@ -14,6 +14,8 @@ from catalog.errors import CatalogError
 
 AXES = ("north", "meridian", "equinox")
 LIMITS = ("radius", "threshold")
+# Far past all weights; its square doesn't overflow.
+MOST_DISTANCE = 1e100
 # The coordinate that each axis gives: x = w·meridian, y = w·equinox, z = w·north.
 COORDINATES = {"x": "meridian", "y": "equinox", "z": "north"}
 
@@ -61,8 +63,8 @@ class Limits:
     def check(self, prefix: str) -> None:
         """Raise CatalogError where no linkage can be so; the prefix says where the numbers were written."""
         for name, value in self.as_dict().items():
-            if not 0 < value < math.inf:
-                raise CatalogError(f"{prefix}{name} {value:g}: must be a distance above 0")
+            if not 0 < value <= MOST_DISTANCE:
+                raise CatalogError(f"{prefix}{name} {value:g}: must be a distance above 0 (and at most 1e100)")
         if self.radius is not None and self.threshold is not None and self.threshold > self.radius:
             raise CatalogError(
                 f"{prefix}threshold {self.threshold:g} is past {prefix}radius {self.radius:g}, "
@@ -186,4 +188,7 @@ def _integer(value: object, key: str) -> int:
 def _number(value: object, key: str) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise CatalogError(f"{key}: {value!r} is no number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from ingest import candidates as candidates_module
 from ingest import distances as distances_module
-from ingest import forest
-from ingest.candidates import Candidates, Pairs, Vectors
+from ingest import forest, points
+from ingest.candidates import Candidates, Pairs
 from ingest.distances import UNIT
 from ingest.linkage import Linkage, link
+from ingest.points import Vectors
 from ingest.recipes import Limits
 from tests.helpers import ingest_bare, rows
 from tests.test_distances import Floats, distance_matrix
@@ -178,8 +179,8 @@ def test_every_way_gives_the_same_linkage(W: Tensor, share: float, part: float) 
 SMALL = {
     "CPU_TILE": (candidates_module, (5, 64)),
     "TREE_BATCH": (candidates_module, (1, 64)),
-    "SIFT_BYTES": (candidates_module, (1, 100)),
-    "CHUNK_BYTES": (candidates_module, (1, 1000)),
+    "SIFT_BYTES": (points, (1, 100)),
+    "CHUNK_BYTES": (points, (1, 1000)),
     "TREE_WIDTHS": (candidates_module, (range(1, 3), range(7, 8), range(0))),
     "MOST_NEAR": (candidates_module, (0, 1_000)),
     "MOST_EDGES": (forest, (0, 10, 300)),

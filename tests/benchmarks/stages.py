@@ -15,9 +15,10 @@ import numpy as np
 import torch
 
 from ingest import linkage, radius
-from ingest.candidates import Candidates, Pairs, Vectors
+from ingest.candidates import Candidates, Pairs
 from ingest.distances import blocks
 from ingest.geometry import N_LEADING
+from ingest.points import Vectors
 from ingest.weights import open_matrix
 
 CHUNK = 4_096
