@@ -41,7 +41,10 @@ class Choice:
     threshold_rule: str
 
     def __str__(self) -> str:
-        return f"linked up to a distance of {self.radius:g} ({self.radius_rule}), components at {self.threshold:g}"
+        return (
+            f"linked up to a distance of {self.radius:g} ({self.radius_rule}), "
+            f"components at {self.threshold:g} ({self.threshold_rule})"
+        )
 
     @property
     def rule(self) -> str:

@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from pathlib import Path
 from shutil import copytree, rmtree
@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from catalog import build, paths
 from catalog.publish import rebuild, remove, staging
-from catalog.schemas import FEATURES, MODELS, TOKENS, VECTORS
+from catalog.schemas import FEATURES, MODELS, TOKENS, VECTORS, Table
 from catalog.state import read_state
 from catalog.tables import write_table
 
@@ -38,14 +38,28 @@ def publish(catalog: Path, models: Contents, *, replace: bool = False) -> None:
     with staging(catalog) as area:
         for model, n_rows in models.items():
             name = model.split("/")[0]
-            folder = area.version(model, name)
-            known = {"name": [name], "dtype": ["bf16"], "n_tokens": [n_rows], "n_dims": [1]}
-            for table in (MODELS, *READ):
-                n = 1 if table is MODELS else n_rows
-                columns = {column.name: pa.nulls(n, column.type) for column in table.columns}
-                filled = known if table is MODELS else {"token_id": np.arange(n)}
-                write_table(folder, table, model, "{}", {**columns, **filled})
+            write_tables(area.version(model, name), (MODELS, *READ), model, name, n_rows)
         area.publish(replace=replace)
+
+
+def change_features(catalog: Path, models: Contents) -> None:
+    """Publish versions that have `features` of their own and share the rest, as `relink` does."""
+    state = read_state(catalog)
+    with staging(catalog) as area:
+        for model, n_rows in models.items():
+            old = state.models[model]
+            write_tables(area.version(model, old.name, old), (FEATURES,), model, old.name, n_rows)
+        area.publish(replace=True)
+
+
+def write_tables(folder: Path, tables: Iterable[Table], model: str, name: str, n_rows: int) -> None:
+    """Write tables of a matrix."""
+    known = {"name": [name], "dtype": ["bf16"], "n_tokens": [n_rows], "n_dims": [1]}
+    for table in tables:
+        n = 1 if table is MODELS else n_rows
+        columns = {column.name: pa.nulls(n, column.type) for column in table.columns}
+        filled = known if table is MODELS else {"token_id": np.arange(n)}
+        write_table(folder, table, model, "{}", {**columns, **filled})
 
 
 def contents(catalog: Path) -> Contents:
@@ -97,6 +111,7 @@ def _old(catalog: Path) -> None:
 SCENARIOS: dict[str, tuple[Change | None, Change, Contents, Contents]] = {
     "first": (None, lambda catalog: publish(catalog, NEW), {}, NEW),
     "replace": (_old, lambda catalog: publish(catalog, NEW, replace=True), KEPT | OLD, KEPT | NEW),
+    "share": (_old, lambda catalog: change_features(catalog, OLD), KEPT | OLD, KEPT | OLD),
     "remove": (_old, lambda catalog: remove(catalog, "p"), KEPT | OLD, KEPT),
 }
 

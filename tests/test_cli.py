@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +108,10 @@ def test_the_demo_answers_and_says_what_to_type_next(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "[MASK]" in done.stdout
     assert "[unused733]" in done.stdout
+    assert "linked up to a distance of 0.33 (1/3 of " in done.stdout
+    assert "components at 0.3 (0.9 of the radius)" in done.stdout
+    assert re.search("unused +│ +993 ", done.stdout)
+    assert re.search("│ +1603 │ +1 │", done.stdout)
     assert f"duckdb -readonly -init {tmp_path / 'c' / 'open.sql'}" in done.stdout
     assert "peak memory" in done.stderr
     again = run("demo", "--catalog", str(tmp_path / "c"))
