@@ -161,6 +161,8 @@ class _Linking:
         return Linkage(order, height, self._n_neighbors, nearest, self._nearest_distance)
 
     def _count(self, i: Ids, j: Ids) -> None:
+        if not len(i):  # most batches of a tree
+            return
         for ends, others in ((i, j), (j, i)):
             n_tokens = np.bincount(ends, weights=self._vectors.counts[others], minlength=len(self._vectors))
             self._n_neighbors += n_tokens.astype(np.int64)
