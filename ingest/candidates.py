@@ -26,6 +26,7 @@ from scipy.spatial import cKDTree
 from ingest.distances import Bounds, Ids, blocks
 from ingest.geometry import Floats
 from ingest.points import Points, Tiles, Vectors, scale
+from ingest.progress import Progress, silent
 
 # Components that a tree may span, and how many near points each point may have there before it spans one more.
 TREE_WIDTHS = range(4, 9)
@@ -61,10 +62,11 @@ class Pairs:
 class Candidates:
     """Finds the pairs of vectors that may be nearer than a radius."""
 
-    def __init__(self, vectors: Vectors, basis: Floats, leading: Floats) -> None:
+    def __init__(self, vectors: Vectors, basis: Floats, leading: Floats, progress: Progress = silent) -> None:
         """Take the principal components of W in rows, and the projections on the leading ones `(n_vectors, <=8)`."""
         self.vectors = vectors
         self._basis = basis
+        self._progress = progress
         self._leading = Points(torch.from_numpy(leading * scale(vectors)), vectors, basis)
 
     def within(self, radius: float) -> Iterator[Pairs]:
@@ -108,18 +110,18 @@ class Candidates:
             return _unbounded(batches[first][i], batches[second][j], self._leading, reach)
 
         gaps = (np.maximum(0, np.maximum(lows[a] - highs[a:], lows[a:] - highs[a])) for a in range(len(trees)))
-        pairs = (
+        pairs = [
             (a, int(a + b)) for a, gap in enumerate(gaps) for b in np.flatnonzero((gap**2).sum(axis=1) <= reach**2)
-        )
+        ]
         # SciPy lets go of Python's lock.
-        yield from _in_threads(search, pairs)
+        yield from self._progress(_in_threads(search, pairs), "linkage", len(pairs))
 
     def by_blocks(self, radius: float, width: int, dtype: torch.dtype | None = None) -> Iterator[Pairs]:
         """Give the pairs that are near on `width` components, by products of points rounded to `dtype`."""
         W = self.vectors.W
         reach = self._projected.reach(radius)
         tiles = Tiles(self._projected.first(width), dtype or (torch.bfloat16 if W.is_cuda else torch.float32))
-        for first, second, i, j in tiles.within(reach, GPU_TILE if W.is_cuda else CPU_TILE):
+        for first, second, i, j in tiles.within(reach, GPU_TILE if W.is_cuda else CPU_TILE, self._progress):
             if len(i) < DENSE * len(first) * len(second):
                 yield _unbounded(first[i], second[j], self._projected, reach)
                 continue

@@ -8,7 +8,7 @@ Rows with a NaN or an infinity take part in the first only, where they are found
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from heapq import nsmallest
@@ -25,6 +25,7 @@ from ingest import geometry, linkage, radius
 from ingest.candidates import Candidates
 from ingest.geometry import Components, Floats
 from ingest.points import Vectors
+from ingest.progress import Progress, silent
 from ingest.radius import Choice
 from ingest.recipes import COORDINATES, Limits, Sky
 from ingest.rounding import norm_bf16
@@ -35,8 +36,6 @@ CHUNK_BYTES = 64 << 20
 
 # Chunks that may wait to be hashed, where the device is faster.
 MOST_WAITING = 4
-
-Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -184,7 +183,14 @@ class Linked:
     choice: Choice
 
 
-def link(W: Tensor, digests: list[bytes], basis: Floats, columns: Mapping[str, Any], limits: Limits) -> Linked:
+def link(
+    W: Tensor,
+    digests: list[bytes],
+    basis: Floats,
+    columns: Mapping[str, Any],
+    limits: Limits,
+    progress: Progress = silent,
+) -> Linked:
     """Link the rows of W `(n_tokens, n_dims)` as stored.
 
     `digests`, of all rows; `basis` (n_dims, n_dims), the principal components in rows; `columns`, of `features` as
@@ -197,7 +203,7 @@ def link(W: Tensor, digests: list[bytes], basis: Floats, columns: Mapping[str, A
     counts, norms = (columns[name].data[ids] for name in ("duplicate_count", "norm"))
     vectors = Vectors(W, ids, counts, norms, np.array(lowest, dtype=np.int32))
     leading = np.asarray(columns["pcs"].flatten()).reshape(int(finite.sum()), -1)[np.cumsum(finite)[ids] - 1]
-    candidates = Candidates(vectors, basis, leading)
+    candidates = Candidates(vectors, basis, leading, progress)
     choice = radius.choose(vectors, limits)
     linked = linkage.link(vectors, candidates.within(choice.radius), choice.radius, choice.threshold)
     if limits.threshold is None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ingest.distances import GPU_BYTES, UNIT, Ids, blocks
 from ingest.geometry import Floats
+from ingest.progress import Progress
 
 # Rows converted to fp64 at once, and differences of points held at once.
 CHUNK_BYTES, SIFT_BYTES = 64 << 20, 4 << 20
@@ -132,25 +133,25 @@ class Tiles:
         self._moved = MOVED[dtype]
 
     def within(
-        self, reach: float, size: int
+        self, reach: float, size: int, progress: Progress
     ) -> Iterator[tuple[Ids, Ids, npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
         """Give, for each tile with any: vectors of its rows, of its columns, and row and column of each near pair."""
-        norms = self._norms
-        for first in blocks(len(norms), size):
-            for start in range(first.start, len(norms), size):
-                second = slice(start, min(start + size, len(norms)))
-                farthest = norms[first.stop - 1] + norms[second.stop - 1]
-                widened = reach + self._moved * farthest
-                if norms[second.start] - norms[first.stop - 1] >= widened:
-                    break
-                limit = widened**2 + self._relative * farthest**2
-                with _adding_in_fp32():
-                    products = torch.mm(self._points[first], self._points[second].T).float()
-                near = products.sub_(self._halves[second]) > (self._halves[first] - limit / 2)[:, None]
-                if near.any():
-                    i, j = np.divmod(np.flatnonzero(near.cpu().numpy()), near.shape[1])
-                    once = (i < j) | (first.start < second.start)
-                    yield self._order[first], self._order[second], i[once], j[once]
+        parts = list(blocks(len(self._norms), size))
+        tiles = [(first, second) for a, first in enumerate(parts) for second in parts[a:]]
+        for first, second in progress(tiles, "linkage", len(tiles)):
+            # In a tile, norms are from its first row's to its last row's.
+            farthest = self._norms[first.stop - 1] + self._norms[second.stop - 1]
+            widened = reach + self._moved * farthest
+            if self._norms[second.start] - self._norms[first.stop - 1] >= widened:
+                continue
+            limit = widened**2 + self._relative * farthest**2
+            with _adding_in_fp32():
+                products = torch.mm(self._points[first], self._points[second].T).float()
+            near = products.sub_(self._halves[second]) > (self._halves[first] - limit / 2)[:, None]
+            if near.any():
+                i, j = np.divmod(np.flatnonzero(near.cpu().numpy()), near.shape[1])
+                once = (i < j) | (first.start < second.start)
+                yield self._order[first], self._order[second], i[once], j[once]
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from catalog.state import held, read_state, require
 from catalog.tables import read_columns, read_lists, write_table
 from ingest import features, linkage
 from ingest.devices import enough_memory, fp64_device
+from ingest.progress import shown
 from ingest.recipes import Limits
 from ingest.run import Report, chosen
 
@@ -57,7 +58,7 @@ def _relink(report: Report, old: Path, new: Path, model: str, limits: Limits, de
         columns = read_columns(old, schemas.FEATURES)
     with report.stage("linkage"):
         masked = {name: _masked(columns[name]) for name in ("duplicate_of", "duplicate_count", "norm")}
-        linked = features.link(W.to(device), digests, basis, {"pcs": columns["pcs"], **masked}, limits)
+        linked = features.link(W.to(device), digests, basis, {"pcs": columns["pcs"], **masked}, limits, shown)
     recipe = json.loads(about["recipe"]) | {"linkage": limits.as_dict()}
     about |= {"recipe": json.dumps(recipe), "catalog_version": version("token-catalog"), **chosen(linked.choice)}
     report.notes.append(f"{model}: {linked.choice}")

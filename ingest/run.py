@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from catalog import schemas
 from catalog.errors import CatalogError
@@ -26,6 +25,7 @@ from ingest import features
 from ingest.devices import described, enough_memory, fp64_device
 from ingest.features import Rows, Scan
 from ingest.geometry import Components
+from ingest.progress import shown
 from ingest.radius import Choice
 from ingest.recipes import AXES, Limits, Recipe
 from ingest.sources import Options, Source, resolve
@@ -121,7 +121,7 @@ def _vocabulary(found: Source) -> dict[int, Token]:
 def _catalogue(job: Job, folder: Path, model: str, role: str | None, matrix: Matrix) -> None:
     """Write every table of one matrix into its version folder."""
     stage = job.report.stage
-    rows = Rows(matrix, job.device, _progress)
+    rows = Rows(matrix, job.device, shown)
     with stage("scan"):
         scanned = features.scan(rows)
     about = _about(job, role, matrix, scanned)
@@ -133,7 +133,7 @@ def _catalogue(job: Job, folder: Path, model: str, role: str | None, matrix: Mat
             columns = features.project(rows, scanned, components, job.recipe.sky)
         with stage("linkage"):
             W, basis = rows.whole(), components.vectors
-            linked = features.link(W, scanned.digests, basis, columns, job.recipe.linkage)
+            linked = features.link(W, scanned.digests, basis, columns, job.recipe.linkage, shown)
         with stage("vectors' rest"):
             vectors.result()
     columns |= linked.columns
@@ -217,7 +217,7 @@ def _write_vectors(job: Job, folder: Path, model: str, matrix: Matrix, provenanc
         return
     n_rows = vector_row_group(matrix.n_dims)
     with TableWriter(folder, schemas.VECTORS, model, provenance) as writer:
-        for start, rows in _progress(matrix.chunks(n_rows), "vectors", -(-matrix.n_tokens // n_rows)):
+        for start, rows in shown(matrix.chunks(n_rows), "vectors", -(-matrix.n_tokens // n_rows)):
             if stop.is_set():
                 raise CatalogError("stopped")  # half a table must not be closed as a whole one
             ids = np.arange(start, start + len(rows), dtype=np.int32)
@@ -242,8 +242,3 @@ def _warnings(job: Job, matrix: Matrix, scanned: Scan, components: Components) -
             f"sky axes with an equal eigenvalue beside theirs: {', '.join(degenerate)}; "
             "their directions, and so latitudes and longitudes, are arbitrary"
         )
-
-
-def _progress(items: Iterable[Any], stage: str, n_items: int) -> Iterable[Any]:
-    """Show a bar on stderr, where that is a terminal."""
-    return tqdm(items, desc=stage, total=n_items, unit="chunk", leave=False, disable=None)
