@@ -88,7 +88,8 @@ def ingest(
     device: DeviceOption = "auto",
     replace: Annotated[bool, typer.Option("--replace", help="Take the place of a model of that name.")] = False,
     no_vectors: Annotated[
-        bool, typer.Option("--no-vectors", help="Leave out the vectors, and so nearest, point_at and same_dot_as.")
+        bool,
+        typer.Option("--no-vectors", help="Leave out the vectors, and so nearest, point_at, same_dot_as and relink."),
     ] = False,
     no_tokenizer: Annotated[bool, typer.Option("--no-tokenizer", help="Catalogue W without any text.")] = False,
     profile: ProfileOption = False,
@@ -138,10 +139,14 @@ def relink(
     catalog: CatalogOption,
     model: Annotated[str, typer.Argument(help="A model, or a name with several.")],
     radius: Annotated[
-        float | None, typer.Option(help="Link tokens up to this distance.", show_default="as it is")
+        float | None,
+        typer.Option(help="Link tokens up to this distance.", show_default="as it is; with neither, from the data"),
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Tell features.component at this distance.", show_default="as it is")
+        float | None,
+        typer.Option(
+            help="Tell features.component at this distance.", show_default="as it is; with neither, from the data"
+        ),
     ] = None,
     device: DeviceOption = "auto",
     profile: ProfileOption = False,
@@ -169,7 +174,8 @@ def models(catalog: CatalogOption) -> None:
 
     run_query(
         catalog,
-        "select model, matrix, dtype, n_tokens, n_dims, n_vocab, source, ingested_at::timestamp_s as ingested_at "
+        "select model, matrix, dtype, n_tokens, n_dims, n_vocab, linkage_radius as radius, "
+        "linkage_threshold as threshold, source, ingested_at::timestamp_s as ingested_at "
         "from models order by model",
     )
 
@@ -209,7 +215,7 @@ def rebuild(catalog: CatalogOption) -> None:
 @app.command()
 def shell(
     catalog: CatalogOption,
-    model: Annotated[str | None, typer.Argument(help="Narrow every view to this model, or name.")] = None,
+    model: Annotated[str | None, typer.Argument(help="Narrow every view but models to this model, or name.")] = None,
 ) -> None:
     """Open the DuckDB shell on the catalog, on a copy, so that nobody is locked out; `from help` says what there is.
 
@@ -228,7 +234,7 @@ def sql(
     query: Annotated[str, typer.Argument(help="SQL; several statements are run in turn, the last one's rows written.")],
     format_: Annotated[str, typer.Option("--format", help="table, csv, json or parquet.")] = "table",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A file instead of stdout.")] = None,
-    model: Annotated[str | None, typer.Option(help="Narrow every view to this model, or name.")] = None,
+    model: Annotated[str | None, typer.Option(help="Narrow every view but models to this model, or name.")] = None,
 ) -> None:
     """Run SQL on the catalog.
 

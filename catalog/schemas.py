@@ -149,8 +149,8 @@ FEATURES = Table(
         Column(
             "linkage_distance",
             pa.float64(),
-            "distance at which the token merges with those before it in linkage_order: 0 for a duplicate; NULL for the "
-            "first, and where it isn't < models.linkage_radius",
+            "distance at which the token merges with those before it in linkage_order (its nearest may come after: see "
+            "nn_distance): 0 for a duplicate; NULL for the first, and where it isn't < models.linkage_radius",
         ),
     ),
 )

@@ -5,9 +5,9 @@ The scale is the model's own: m, the median distance from a vector to its neares
 
 - The radius is m/3. Where comparing all with all on 128 components would take over 1e12 multiplications (from some
   88,000 vectors on), it is m/48, and a search tree does. To two digits.
-- The threshold is 0.9 of the radius, to two digits. But where the largest component then has a void (from one merge
-  to the next, the distance doubles) with half its tokens or more joined below, the threshold lies in the topmost such
-  void, at its geometric middle.
+- The threshold is 0.9 of the radius, to two digits. But where the largest component (of two vectors or more) then has
+  a void (from one merge to the next, the distance doubles) with half its tokens or more joined below, the threshold
+  lies in the topmost such void, at its geometric middle.
 
 Distances decide, and they have the same bits on every device; operations are counted by a formula.
 """
@@ -69,7 +69,9 @@ def choose(vectors: Vectors, asked: Limits) -> Choice:
 def in_a_void(choice: Choice, linkage: Linkage, counts: Ids) -> Choice:
     """Return the choice with its threshold in the topmost void of the largest component, if that has one."""
     component = linkage.components(choice.threshold)
-    sizes = np.bincount(component, weights=counts)
+    # Of those with a merge: a group of equal rows has none, however large.
+    merging = np.bincount(component) > 1
+    sizes = np.bincount(component, weights=counts) * merging
     largest = sizes.argmax()
     inside = component == largest
     heights = np.sort(linkage.height[inside])
@@ -93,7 +95,7 @@ def median_gap(vectors: Vectors) -> float:
 def _radius(vectors: Vectors) -> tuple[float, str]:
     median = median_gap(vectors)
     if not np.isfinite(median):
-        return ANY_RADIUS, "any, as no two vectors differ"
+        return ANY_RADIUS, "any: there are no two different vectors"
     operations = len(vectors) ** 2 * min(vectors.W.shape[1], OPERATIONS_WIDTH)
     fraction = FRACTION if operations <= OPERATIONS else SMALL_FRACTION
     rule = f"1/{fraction} of {median:.3g}, the median distance to the nearest vector of {len(vectors.sample)} sampled"

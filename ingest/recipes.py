@@ -85,9 +85,10 @@ class Recipe:
 
     def linked(self, limits: Limits) -> "Recipe":
         """Return the recipe with these limits in the place of its own, where they are given; CatalogError if bad."""
-        changed = replace(self, linkage=replace(self.linkage, **limits.as_dict()))
-        changed.linkage.check("--")
-        return changed
+        limits.check("--")
+        together = replace(self.linkage, **limits.as_dict())
+        together.check("")
+        return replace(self, linkage=together)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the recipe in the shape it is written in, for `models.recipe`."""

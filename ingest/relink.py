@@ -1,6 +1,7 @@
 """Linking a catalogued model anew, further or less far, from what the catalog holds; the rest of it stays as it is."""
 
 import json
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from ingest import features, linkage
 from ingest.devices import enough_memory, fp64_device
 from ingest.progress import shown
 from ingest.recipes import Limits
-from ingest.run import Report, chosen
+from ingest.run import Report, chosen, tell
 
 # What a matrix was stored as; `vectors` has its values as FLOAT, exactly.
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -51,7 +52,7 @@ def relink(catalog: Path, name: str, limits: Limits, device: str = "auto") -> Re
 def _relink(report: Report, old: Path, new: Path, model: str, limits: Limits, device: torch.device) -> None:
     """Write the tables that linking changes into the new version's folder."""
     about: dict[str, Any] = {key: column[0].as_py() for key, column in read_columns(old, schemas.MODELS).items()}
-    limits = _completed(model, limits, about)
+    asked, limits = limits, _completed(model, limits, about)
     with report.stage("read"):
         W, digests = _rows(old, model, about)
         basis = np.concatenate(list(read_lists(old, schemas.PRINCIPAL_COMPONENTS, "vector")))
@@ -59,9 +60,15 @@ def _relink(report: Report, old: Path, new: Path, model: str, limits: Limits, de
     with report.stage("linkage"):
         masked = {name: _masked(columns[name]) for name in ("duplicate_of", "duplicate_count", "norm")}
         linked = features.link(W.to(device), digests, basis, {"pcs": columns["pcs"], **masked}, limits, shown)
+    kept = set(limits.as_dict()) - set(asked.as_dict())
+    choice = linked.choice
+    if "radius" in kept:
+        choice = replace(choice, radius_rule="as before")
+    if "threshold" in kept:
+        choice = replace(choice, threshold_rule="as before")
     recipe = json.loads(about["recipe"]) | {"linkage": limits.as_dict()}
-    about |= {"recipe": json.dumps(recipe), "catalog_version": version("token-catalog"), **chosen(linked.choice)}
-    report.notes.append(f"{model}: {linked.choice}")
+    about |= {"recipe": json.dumps(recipe), "catalog_version": version("token-catalog"), **chosen(choice)}
+    tell(report, model, linked, choice)
     with report.stage("tables"):
         provenance = json.dumps({key: value for key, value in about.items() if key != "ingested_at"})
         write_table(new, schemas.FEATURES, model, provenance, columns | linked.columns)

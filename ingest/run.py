@@ -23,7 +23,7 @@ from catalog.state import read_state
 from catalog.tables import TableWriter, lists_of, vector_row_group, write_table
 from ingest import features
 from ingest.devices import described, enough_memory, fp64_device
-from ingest.features import Rows, Scan
+from ingest.features import Linked, Rows, Scan
 from ingest.geometry import Components
 from ingest.progress import shown
 from ingest.radius import Choice
@@ -138,7 +138,7 @@ def _catalogue(job: Job, folder: Path, model: str, role: str | None, matrix: Mat
             vectors.result()
     columns |= linked.columns
     about |= chosen(linked.choice)
-    job.report.notes.append(f"{model}: {linked.choice}")
+    tell(job.report, model, linked, linked.choice)
     with stage("tables"):
         write_table(folder, schemas.FEATURES, model, provenance, columns)
         write_table(folder, schemas.COMPONENT_DIAMETERS, model, provenance, linked.diameters)
@@ -180,6 +180,17 @@ def chosen(choice: Choice) -> dict[str, Any]:
         "linkage_threshold": choice.threshold,
         "linkage_rule": choice.rule,
     }
+
+
+def tell(report: Report, model: str, linked: Linked, choice: Choice) -> None:
+    """Report how far a model was linked, and where that found nothing."""
+    report.notes.append(f"{model}: {choice}")
+    distance = linked.columns["nn_distance"]
+    if len(distance) > 1 and np.ma.getmaskarray(distance).all():
+        report.warnings.append(
+            f"{model}: no two different rows are nearer than {choice.radius:g}; "
+            f"`token-catalog relink {model} --radius R` links further"
+        )
 
 
 def _write_components(folder: Path, model: str, components: Components, provenance: str) -> None:

@@ -98,9 +98,13 @@ def test_components_at_covers_every_model_in_view(line: Path) -> None:
     assert found == [("a", 5), ("b", 2)]
 
 
-@pytest.mark.parametrize(
-    ("distance", "named"), [("2.5", "b"), ("'nan'::double", "[ab]"), ("null", "[ab]"), ("'infinity'::double", "[ab]")]
-)
+@pytest.mark.parametrize("distance", ["-1", "null", "'nan'::double", "'-infinity'::double"])
+def test_what_is_no_distance_is_refused(line: Path, distance: str) -> None:
+    done = shell_run(line, f"select count(*) from components_at({distance});")
+    assert " is no distance; give one of 0 or more" in done.stderr
+
+
+@pytest.mark.parametrize(("distance", "named"), [("2.5", "b"), ("'infinity'::double", "[ab]")])
 def test_components_past_the_radius_of_any_model_in_view_are_an_error_with_the_way_out(
     line: Path, distance: str, named: str
 ) -> None:
@@ -148,6 +152,14 @@ def naive_components(places: list[float], distance: float) -> list[int]:
             if abs(places[i] - places[j]) < distance:
                 component[i] = min(component[i], component[j])
     return component
+
+
+def test_equal_rows_are_not_the_largest_component_of_voids_however_many(tmp_path: Path) -> None:
+    """Five equal rows have no merge that a void could follow: the chain of three has two, at 1 and 3."""
+    ingest_bare(tmp_path / "c", on_a_line(50, 50, 50, 50, 50, 0, 1, 4), limits=Limits(20, 5))
+    assert rows(tmp_path / "c", "select component, n_tokens from components") == [(0, 5), (5, 3)]
+    found = rows(tmp_path / "c", "select below, above, ratio, n_tokens_below from voids")
+    assert found == [(3, None, pytest.approx(20 / 3), 3), (1, 3, 3, 2)]
 
 
 def test_components_equal_a_naive_walk_on_random_places(tmp_path: Path) -> None:

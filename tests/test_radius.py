@@ -195,6 +195,13 @@ def test_a_void_in_a_smaller_component_moves_nothing(tmp_path: Path) -> None:
     assert linked(tmp_path / "c", W)[1] == 9.0
 
 
+def test_a_larger_group_of_equal_rows_hides_no_void(tmp_path: Path) -> None:
+    """Thirty equal rows are more tokens than the cluster of eleven, but nothing merges among them."""
+    W = on_a_line(*chain({1.0: 9, 4.0: 1}))
+    equal = torch.tensor([[0.0, 0.0, 900.0]]).repeat(30, 1)
+    assert linked(tmp_path / "c", torch.cat([W, equal]))[:2] == (10.0, 2.0)
+
+
 @pytest.mark.parametrize("limits", [Limits(threshold=3.0), Limits(radius=12.0, threshold=3.0)])
 def test_a_threshold_asked_for_is_moved_into_no_void(limits: Limits, tmp_path: Path) -> None:
     assert linked(tmp_path / "c", on_a_line(*chain({1.0: 9, 2.5: 1})), limits)[1] == 3.0
@@ -209,7 +216,7 @@ def test_a_radius_asked_for_leaves_the_threshold_to_the_rule(tmp_path: Path) -> 
 
 
 def test_where_no_two_rows_differ_any_radius_does(tmp_path: Path) -> None:
-    rule = "radius: any, as no two vectors differ; threshold: 0.9 of the radius"
+    rule = "radius: any: there are no two different vectors; threshold: 0.9 of the radius"
     assert linked(tmp_path / "c", torch.full((7, 4), 0.5)) == (1.0, 0.9, rule)
     assert linked(tmp_path / "d", torch.full((1, 4), 0.5)) == (1.0, 0.9, rule)
     assert linked(tmp_path / "e", torch.zeros(3, 4)) == (1.0, 0.9, rule)
@@ -261,7 +268,7 @@ def test_limits_past_all_distances_link_everything(limits: Limits, tmp_path: Pat
 
 def test_an_option_past_the_recipe_s_radius_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     recipe = Recipe(linkage=Limits(radius=0.02))
-    with pytest.raises(CatalogError, match=r"threshold 0\.05 is past --radius 0\.02"):
+    with pytest.raises(CatalogError, match=r"threshold 0\.05 is past radius 0\.02"):
         ingest_bare(tmp_path / "c", torch.eye(4), recipe=recipe, limits=Limits(threshold=0.05))
     assert not (tmp_path / "c").exists()
 

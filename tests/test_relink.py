@@ -85,10 +85,19 @@ def test_what_has_nothing_to_do_with_linkage_stays(tmp_path: Path) -> None:
 def test_what_is_left_open_stays_as_it_is(tmp_path: Path) -> None:
     catalog = tmp_path / "c"
     ingest_bare(catalog, matrix(), limits=Limits(0.3, 0.1))
+    query = "select linkage_radius, linkage_threshold, linkage_rule from models"
     relink(catalog, "m", Limits(radius=0.4))
-    assert rows(catalog, "select linkage_radius, linkage_threshold from models") == [(0.4, 0.1)]
+    assert rows(catalog, query) == [(0.4, 0.1, "radius: given; threshold: as before")]
     relink(catalog, "m", Limits(threshold=0.2))
-    assert rows(catalog, "select linkage_radius, linkage_threshold from models") == [(0.4, 0.2)]
+    assert rows(catalog, query) == [(0.4, 0.2, "radius: as before; threshold: given")]
+
+
+def test_a_radius_within_which_nothing_lies_is_told(tmp_path: Path) -> None:
+    catalog = tmp_path / "c"
+    report = ingest_bare(catalog, torch.eye(5), limits=Limits(1, 1))
+    warning = "m: no two different rows are nearer than 1; `token-catalog relink m --radius R` links further"
+    assert warning in report.warnings
+    assert relink(catalog, "m", Limits(2)).warnings == []
 
 
 @pytest.mark.parametrize(

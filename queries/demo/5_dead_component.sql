@@ -1,10 +1,10 @@
--- The dead component: tokens chained by distances under 0.3. No text ever moved them.
+-- The dead component: tokens that hang together at 0.3, as no others do.
 select
     t.kind,
     count(*) as n_tokens,
     round(avg(f.norm), 2) as mean_norm,
     round(avg(f.nn_distance), 3) as mean_nn_distance,
-    list(t.piece order by f.linkage_distance, f.token_id)[:4] as first_to_join
+    list(t.piece order by f.nn_distance, f.token_id)[:4] as nearest_to_another
 from features as f
 inner join tokens as t on f.model = t.model and f.token_id = t.token_id
 inner join components as c on f.model = c.model and f.component = c.component

@@ -11,15 +11,21 @@ asked as materialized (
     select
         m.model,
         case
+            when not coalesce(g.at_distance >= 0 and not isnan(g.at_distance), false)
+                then
+                    error(
+                        'components_at: '
+                        || coalesce(g.at_distance::varchar, 'NULL')
+                        || ' is no distance; give one of 0 or more'
+                    )
             when g.at_distance <= m.linkage_radius then g.at_distance
             else
                 error(
                     m.model || ': linked up to '
                     || coalesce(m.linkage_radius::varchar, 'no distance')
-                    || ', so there are no components at '
-                    || coalesce(g.at_distance::varchar, 'NULL')
-                    || '; `token-catalog relink ' || m.model
-                    || ' --radius R` links further'
+                    || ', so there are no components at ' || g.at_distance::varchar
+                    || '; `token-catalog relink ' || m.model || ' --radius R` links'
+                    || ' further; set variable model = ''NAME'' leaves others out'
                 )
         end as at_distance
     from models as m
@@ -61,4 +67,5 @@ inner join tokens as t on r.model = t.model and r.token_id = t.token_id;
 
 comment on macro table components_at is
 'each token''s component at a distance (joined where nearer than that), known by its
-lowest token_id; past models.linkage_radius of any model in view, an error';
+lowest token_id (no row for a token whose row isn''t finite); past models.linkage_radius
+of any model in view, an error';

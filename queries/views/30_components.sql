@@ -38,11 +38,12 @@ select
 from heads as h
 inner join insides as i on h.model = i.model and h.component = i.component
 left join component_diameters as d
-    on h.model = d.model and h.component = d.component;
+    on h.model = d.model and h.component = d.component
+order by h.model asc, h.component_size desc, h.component asc;
 
 comment on view components is
-'One row per component at models.linkage_threshold, of 2 tokens or more; single tokens
-are in features.';
+'One row per component at models.linkage_threshold, of 2 tokens or more, the largest
+first; single tokens are in features.';
 comment on column components.model is 'the catalogued matrix';
 comment on column components.component is 'lowest token_id of the component';
 comment on column components.n_tokens is 'tokens in it';

@@ -1,17 +1,18 @@
 -- voids: how clearly the largest component stands apart (the notebooks' void boundary).
 -- Grain: one row per pair of successive merge distances in a model's largest component
 -- at the threshold, and from its last one to the nearest token outside it (NULL where
--- that isn't below the radius; the ratio is then a lower bound).
+-- that isn't below the radius; the ratio is then a lower bound). A component that is
+-- nothing but equal rows has no merges, however large.
 create view voids as
 with largest as (
     select
         model,
         component
-    from features
-    where token_id = component
+    from components
+    where n_vectors > 1
     qualify
         row_number() over (
-            partition by model order by component_size desc, component
+            partition by model order by n_tokens desc, component
         ) = 1
 ),
 
@@ -56,8 +57,9 @@ where g.n_merges > 0 and g.below > 0
 order by g.model, ratio desc;
 
 comment on view voids is
-'One row per gap between successive merge distances of a model''s largest component, the
-widest ratio first: at any distance within a gap, components are the same.';
+'One row per gap between successive merge distances of a model''s largest component at
+models.linkage_threshold (but for one of equal rows only), and after them; the widest
+ratio first. Within a gap, nothing in it merges.';
 comment on column voids.model is 'the catalogued matrix';
 comment on column voids.below is 'distance of the last merge under the gap';
 comment on column voids.above is
@@ -65,5 +67,5 @@ comment on column voids.above is
 comment on column voids.ratio is
 'above / below; where above is NULL, models.linkage_radius / below, and so at least that';
 comment on column voids.n_tokens_below is
-'the component''s first token, and those that have merged with one before them at
-distances up to below';
+'tokens of the component, less the merges still to come over the gap: where one part has
+grown alone, its size';
