@@ -31,8 +31,8 @@ from ingest.progress import Progress, silent
 # Components that a tree may span, and how many near points each point may have there before it spans one more.
 TREE_WIDTHS = range(4, 9)
 MOST_NEAR = 32
-# Points whose pairs with as many others make a tree's batch: 16 million pairs of 24 bytes, were all of them near.
-TREE_BATCH = 4_096
+# Points whose pairs with as many others make a tree's batch: 4 million pairs of 24 bytes, were all of them near.
+TREE_BATCH = 2_048
 # Rows and columns of a tile: its product stays near a CPU's cache; a GPU wants larger ones.
 CPU_TILE, GPU_TILE = 2_048, 4_096
 # How many components a product may use on a CPU.
@@ -70,7 +70,7 @@ class Candidates:
         self._leading = Points(torch.from_numpy(leading * scale(vectors)), vectors, basis)
 
     def within(self, radius: float) -> Iterator[Pairs]:
-        """Give every pair at a distance below the radius, among others, in batches of at most a few million."""
+        """Give every pair at a distance below the radius, among others, in batches of at most a tile's."""
         width = self.block_width(radius)
         return self.by_tree(radius) if width is None else self.by_blocks(radius, width)
 

@@ -31,6 +31,14 @@ def described(device: torch.device) -> str:
     return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
 
 
+def fits(n_bytes: int, device: torch.device) -> bool:
+    """Whether a GPU has room for a matrix of this size and for what linking makes of it, four times as much.
+
+    A CPU has, as it maps the matrix from its file.
+    """
+    return device.type != "cuda" or 5 * n_bytes < torch.cuda.mem_get_info(device)[0]
+
+
 @contextmanager
 def enough_memory(model: str) -> Iterator[None]:
     """Tell the way out where a GPU's memory is full."""

@@ -23,6 +23,7 @@ from catalog.errors import CatalogError
 from catalog.tables import lists_of
 from ingest import geometry, linkage, radius
 from ingest.candidates import Candidates
+from ingest.devices import fits
 from ingest.geometry import Components, Floats
 from ingest.points import Vectors
 from ingest.progress import Progress, silent
@@ -72,7 +73,8 @@ class Rows:
         kept: Tensor | None = None
         for start, stored in self._progress(self.matrix.chunks(self.n_rows), stage, n_chunks):
             moved = stored.to(self.device)
-            if start == 0 and self.device.type == "cuda" and self._fits():
+            n_bytes = moved.element_size() * self.matrix.n_tokens * self.matrix.n_dims
+            if start == 0 and self.device.type == "cuda" and fits(n_bytes, self.device):
                 kept = moved.new_empty(self.matrix.n_tokens, self.matrix.n_dims)
             if kept is not None:
                 kept[start : start + len(moved)] = moved
@@ -97,11 +99,6 @@ class Rows:
     def whole(self) -> Tensor:
         """Return all rows as stored: on the device where they fit there, else mapped from the file."""
         return self.matrix.whole() if self._resident is None else self._resident
-
-    def _fits(self) -> bool:
-        item_bytes = 4 if self.matrix.dtype == "fp32" else 2
-        free: int = torch.cuda.mem_get_info(self.device)[0]
-        return self.matrix.n_tokens * self.matrix.n_dims * item_bytes < free // 2
 
 
 def scan(rows: Rows) -> Scan:

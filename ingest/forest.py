@@ -37,19 +37,21 @@ class Forest:
         self._n = n_vertices
         self._edges = Edges(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
         self._waiting: list[Edges] = []
+        self._n_waiting = 0
         self._ways = _Ways(n_vertices, self._edges)
 
     def add(self, i: Ids, j: Ids, length: Floats) -> None:
         """Add edges, none given before."""
         self._waiting.append(Edges(i, j, length))
-        if sum(len(edges.i) for edges in self._waiting) > MOST_EDGES:
+        self._n_waiting += len(i)
+        if self._n_waiting > MOST_EDGES:
             self._ways = _Ways(self._n, self.edges())
 
     def edges(self) -> Edges:
         """Return the forest's edges."""
         if self._waiting:
             self._edges = _spanning(self._n, self._edges, *self._waiting)
-            self._waiting = []
+            self._waiting, self._n_waiting = [], 0
         return self._edges
 
     def may_take(self, i: Ids, j: Ids, at_least: Floats, at_most: Floats) -> npt.NDArray[np.bool_]:

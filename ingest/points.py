@@ -21,14 +21,12 @@ from ingest.progress import Progress
 CHUNK_BYTES, SIFT_BYTES = 64 << 20, 4 << 20
 # Vectors of the sample by which costs are estimated.
 N_ESTIMATING = 64
-# What keeping a point in its type, and then a length of differences in it, costs beside the length; and by itself, of
-# points no longer than 1.
+# What keeping a point in its type, and then a length of differences in it, costs: points are no longer than 1.
 KEPT = {torch.float32: 2.0**-22, torch.float64: 2.0**-50}
-UNDERFLOW = 2.0**-120
 # What rounding to the tiles' type moves a point by, beside its norm; twice the bound, as all here.
-MOVED = {torch.float32: 2.0**-23, torch.bfloat16: 2.0**-8}
+MOVED = {torch.float32: 2.0**-23, torch.bfloat16: 2.0**-7}
 # What a product's rounded output adds to its error, beside the product of the norms.
-OUTPUT = {torch.float32: 0.0, torch.bfloat16: 2.0**-8}
+OUTPUT = {torch.float32: 0.0, torch.bfloat16: 2.0**-7}
 # A tensor core may add with truncation in fp32.
 FP32_UNIT = 2.0**-23
 
@@ -93,7 +91,7 @@ class Points:
         gamma, kept = 2 * n_dims * UNIT, KEPT[self.values.dtype]
         stretch = np.linalg.norm(self._basis @ self._basis.T - np.eye(n_components)) + n_dims * gamma
         # Each point is off by what its products are, and by being kept in its type; about a centre it may be 2 long.
-        off = 2 * (np.sqrt(n_components) * gamma + kept) + UNDERFLOW
+        off = 2 * (np.sqrt(n_components) * gamma + kept)
         return float(radius * scale(self._vectors) * (1 + stretch + kept) + 2 * off)
 
     def n_near(self, radius: float) -> float:
@@ -124,11 +122,15 @@ class Tiles:
 
     def __init__(self, points: Points, dtype: torch.dtype) -> None:
         """Round the points to bf16 or fp32."""
-        norms, order = torch.linalg.vector_norm(points.values, dim=1, dtype=torch.float64).sort()
+        values = points.values
+        norms, order = torch.linalg.vector_norm(values, dim=1, dtype=torch.float64).sort()
         self._norms = norms.cpu().numpy()
-        self._points = points.values[order].to(dtype)
-        self._halves = self._points.float().square().sum(dim=1) / 2
         self._order = order.cpu().numpy().astype(np.int32)
+        self._points = values.new_empty(values.shape, dtype=dtype)
+        self._halves = values.new_empty(len(values), dtype=torch.float32)
+        for part in blocks(len(values), max(1, CHUNK_BYTES // (4 * values.shape[1]))):
+            self._points[part] = values[order[part]].to(dtype)
+            self._halves[part] = self._points[part].float().square().sum(dim=1) / 2
         self._relative = (points.values.shape[1] + 16) * 2 * FP32_UNIT + OUTPUT[dtype]
         self._moved = MOVED[dtype]
 

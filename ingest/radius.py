@@ -1,7 +1,8 @@
 """How far to link a model, and at which distance to call its tokens one component, where nobody has said.
 
 The scale is the model's own: m, the median distance from a vector to its nearest other, of `SAMPLE` distinct vectors
-(those of the lowest digests: a choice that depends on their values alone).
+(those of the lowest digests: a choice that depends on their values alone). Where most of them lie in tight clusters,
+the median is these clusters' own; so where the 9th decile is over 4 times the median, it is m.
 
 - The radius is m/3. Where comparing all with all on 128 components would take over 1e12 multiplications (from some
   88,000 vectors on), it is m/48, and a search tree does. To two digits.
@@ -25,6 +26,7 @@ from ingest.recipes import Limits
 SAMPLE = 256
 FRACTION, SMALL_FRACTION = 3, 48
 OPERATIONS, OPERATIONS_WIDTH = 1e12, 128
+CLUSTERED = 4.0
 THRESHOLD_SHARE = 0.9
 VOID = 2.0
 # Where no two vectors differ, nothing depends on it.
@@ -87,19 +89,26 @@ def in_a_void(choice: Choice, linkage: Linkage, counts: Ids) -> Choice:
     return choice
 
 
-def median_gap(vectors: Vectors) -> float:
-    """Return the median distance from a sampled vector to its nearest other one; inf where there is no other."""
-    return float(np.median(_nearest(vectors))) if len(vectors) > 1 else np.inf
+def gap(vectors: Vectors) -> tuple[float, str]:
+    """Return the distance from a vector to its nearest other one that is usual outside clusters, and what it is.
+
+    It is inf where there is no other.
+    """
+    if len(vectors) < 2:
+        return np.inf, "median"
+    nearest = _nearest(vectors)
+    median, decile = float(np.median(nearest)), float(np.quantile(nearest, 0.9, method="higher"))
+    return (decile, "9th decile of the") if decile > CLUSTERED * median else (median, "median")
 
 
 def _radius(vectors: Vectors) -> tuple[float, str]:
-    median = median_gap(vectors)
-    if not np.isfinite(median):
+    scale, name = gap(vectors)
+    if not np.isfinite(scale):
         return ANY_RADIUS, "any: there are no two different vectors"
     operations = len(vectors) ** 2 * min(vectors.W.shape[1], OPERATIONS_WIDTH)
     fraction = FRACTION if operations <= OPERATIONS else SMALL_FRACTION
-    rule = f"1/{fraction} of {median:.3g}, the median distance to the nearest vector of {len(vectors.sample)} sampled"
-    return _two_digits(median / fraction), rule
+    rule = f"1/{fraction} of {scale:.3g}, the {name} distance to the nearest vector of {len(vectors.sample)} sampled"
+    return _two_digits(scale / fraction), rule
 
 
 def _nearest(vectors: Vectors) -> Floats:

@@ -13,10 +13,10 @@ from torch import Tensor
 from catalog import schemas
 from catalog.errors import CatalogError
 from catalog.publish import staging
-from catalog.state import held, read_state, require
+from catalog.state import held, read_state, require, state_of
 from catalog.tables import read_columns, read_lists, write_table
 from ingest import features, linkage
-from ingest.devices import enough_memory, fp64_device
+from ingest.devices import enough_memory, fits, fp64_device
 from ingest.progress import shown
 from ingest.recipes import Limits
 from ingest.run import Report, chosen, tell
@@ -35,8 +35,8 @@ def relink(catalog: Path, name: str, limits: Limits, device: str = "auto") -> Re
     where = fp64_device(device)
     report = Report()
     catalog = require(catalog)
-    with held(catalog):  # nobody clears what is read here
-        state = read_state(catalog)
+    with held(catalog) as database:  # nobody clears what is read here
+        state = state_of(database.parent) or read_state(catalog)
         with staging(catalog) as area:
             for model in state.named(name):
                 old = state.models[model]
@@ -59,14 +59,18 @@ def _relink(report: Report, old: Path, new: Path, model: str, limits: Limits, de
         columns = read_columns(old, schemas.FEATURES)
     with report.stage("linkage"):
         masked = {name: _masked(columns[name]) for name in ("duplicate_of", "duplicate_count", "norm")}
-        linked = features.link(W.to(device), digests, basis, {"pcs": columns["pcs"], **masked}, limits, shown)
+        if fits(W.nbytes, device):
+            W = W.to(device)
+        linked = features.link(W, digests, basis, {"pcs": columns["pcs"], **masked}, limits, shown)
     kept = set(limits.as_dict()) - set(asked.as_dict())
     choice = linked.choice
     if "radius" in kept:
         choice = replace(choice, radius_rule="as before")
     if "threshold" in kept:
         choice = replace(choice, threshold_rule="as before")
-    recipe = json.loads(about["recipe"]) | {"linkage": limits.as_dict()}
+    recipe = json.loads(about["recipe"])
+    # With nothing asked, the rule chose again.
+    recipe["linkage"] = recipe.get("linkage", {}) | asked.as_dict() if asked.as_dict() else {}
     about |= {"recipe": json.dumps(recipe), "catalog_version": version("token-catalog"), **chosen(choice)}
     tell(report, model, linked, choice)
     with report.stage("tables"):

@@ -138,6 +138,7 @@ def _catalogue(job: Job, folder: Path, model: str, role: str | None, matrix: Mat
             vectors.result()
     columns |= linked.columns
     about |= chosen(linked.choice)
+    provenance = json.dumps(about)
     tell(job.report, model, linked, linked.choice)
     with stage("tables"):
         write_table(folder, schemas.FEATURES, model, provenance, columns)

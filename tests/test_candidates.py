@@ -18,6 +18,7 @@ from ingest.candidates import Candidates, Pairs
 from ingest.distances import UNIT
 from ingest.linkage import Linkage, link
 from ingest.points import Vectors
+from ingest.progress import silent
 from ingest.recipes import Limits
 from tests.helpers import ingest_bare, rows
 from tests.test_distances import Floats, distance_matrix
@@ -159,6 +160,17 @@ def test_pairs_a_rounding_below_the_radius_are_found(
         check_coverage(WAYS[way](candidates, radius), apart, radius)
 
 
+def test_rounding_to_bf16_loses_no_pair() -> None:
+    """Two opposite points, of 64 equal columns just over halfway between two bf16: rounding moves both outwards."""
+    x = float(np.float32(2**-5 * (1 + 2**-8 + 2**-20)))
+    W = torch.tensor([[x] * 64, [-x] * 64])
+    ids = np.arange(2, dtype=np.int32)
+    vectors = Vectors(W, ids, np.ones_like(ids), np.linalg.norm(W.double().numpy(), axis=1), ids)
+    tiles = points.Tiles(points.Points(W, vectors, np.eye(64)), torch.bfloat16)
+    distance = 2 * x * 8
+    assert sum(len(i) for *_, i, _ in tiles.within(distance * (1 + 1e-6), 4, silent)) == 1
+
+
 @given(W=matrices, share=st.floats(0, 0.9), part=st.floats(0.05, 1))
 @settings(max_examples=40, deadline=None)
 def test_every_way_gives_the_same_linkage(W: Tensor, share: float, part: float) -> None:
@@ -203,10 +215,13 @@ def test_the_size_of_chunks_changes_nothing(name: str, value: int, kind: str, mo
             assert same(link(candidates.vectors, way(found, radius), radius, radius / 2), whole)
 
 
-def test_the_number_of_threads_changes_nothing(tmp_path: Path) -> None:
+def test_the_number_of_threads_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     W = clustered(501, 40, 2)
+    monkeypatch.setattr(candidates_module, "TREE_BATCH", 16)  # many searches, a few at once
     for n_threads in (1, 2):
         torch.set_num_threads(n_threads)
+        for count in ("cpu_count", "process_cpu_count"):
+            monkeypatch.setattr(f"os.{count}", lambda n=n_threads: n, raising=False)
         ingest_bare(tmp_path / "c", W, str(n_threads), limits=Limits(3.0, 1.0))
         linkages = [link(c.vectors, way(c, 3.0), 3.0, 1.0) for c, way in every_way(W).values()]
         assert all(same(linkage, linkages[0]) for linkage in linkages)

@@ -1,15 +1,19 @@
 """The views and the macro of linkage, in the real DuckDB shell, on matrices whose components are known by hand."""
 
+import json
 import math
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
+from catalog.publish import rebuild
 from ingest.recipes import Limits
+from ingest.relink import relink
 from tests.helpers import in_shell, ingest_bare, rows, shell_run
 
 
@@ -125,16 +129,27 @@ def test_the_dead_component_of_minilm_is_known_at_every_distance(minilm: Path) -
         assert rows(minilm, query) == [(n_tokens, n_unused)]
 
 
-def test_a_catalog_without_linkage_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its columns are NULL, as an older version of the product left them."""
-    import ingest.run as run
-
-    monkeypatch.setattr(
-        run, "chosen", lambda choice: dict.fromkeys(("linkage_radius", "linkage_threshold", "linkage_rule"))
-    )
+def test_a_catalog_without_linkage_says_so(tmp_path: Path) -> None:
+    """An older version of the product wrote neither its columns nor its table."""
     ingest_bare(tmp_path / "c", on_a_line(0, 1, 2))
-    done = shell_run(tmp_path / "c", "from components_at(1);")
-    assert "linked up to no distance" in done.stderr
+    (folder,) = (tmp_path / "c" / "models").glob("*/*")
+    linkage = re.compile("component|n_neighbors|nn_|linkage_")
+    for name in ("features", "models"):
+        table = pq.read_table(folder / f"{name}.parquet")
+        pq.write_table(
+            table.drop_columns([c for c in table.column_names if linkage.match(c)]), folder / f"{name}.parquet"
+        )
+    (folder / "component_diameters.parquet").unlink()
+    sizes = {path.name: path.stat().st_size for path in folder.glob("*.parquet")}
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"files": sizes}))
+    assert rebuild(tmp_path / "c").models == ["m"]
+    for query in ("from components_at(1);", "select count(*) from components_at(1);"):
+        assert "m: linked up to no distance, so there" in shell_run(tmp_path / "c", query).stderr
+    assert rows(tmp_path / "c", "from components") == []
+    assert rows(tmp_path / "c", "from voids") == []
+    relink(tmp_path / "c", "m", Limits(3, 2))
+    assert rows(tmp_path / "c", "select component, n_tokens from components") == [(0, 3)]
 
 
 def test_all_rows_equal_are_one_component_without_a_void(tmp_path: Path) -> None:

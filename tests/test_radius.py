@@ -14,9 +14,11 @@ from torch import Tensor
 from catalog.errors import CatalogError
 from ingest import features, radius
 from ingest.points import Vectors
-from ingest.radius import choose, median_gap
+from ingest.radius import choose, gap
 from ingest.recipes import Limits, Recipe, load_recipe, parse_recipe
-from ingest.run import Report
+from ingest.run import Report, ingest
+from ingest.sources import Options
+from tests.benchmarks.synthetic import N_CLUMP, N_CLUMP_VECTORS, write_synthetic
 from tests.helpers import ingest_bare, rows
 from tests.test_distances import distance_matrix
 from tests.test_linkage import clustered, expected_columns
@@ -71,20 +73,53 @@ def test_the_median_gap_is_that_of_all_distances(
     apart = distance_matrix(W.double().numpy())
     np.fill_diagonal(apart, np.inf)
     gaps = apart.min(axis=1)
-    assert median_gap(vectors_of(W)) == np.median(gaps)
     some = list(range(len(W) - 1, -1, -3))
-    assert median_gap(vectors_of(W, some)) == np.median(gaps[some])
+    for vectors, expected in ((vectors_of(W), gaps), (vectors_of(W, some), gaps[some])):
+        median, decile = np.median(expected), np.sort(expected)[int(np.ceil(0.9 * (len(expected) - 1)))]
+        assert gap(vectors)[0] == (decile if decile > 4 * median else median)
+
+
+@pytest.mark.parametrize(("n_near", "expected"), [(20, 8.0), (29, 8.0), (45, 8.0), (46, 0.5)])
+def test_where_most_vectors_are_in_tight_clusters_the_gap_is_that_of_the_others(n_near: int, expected: float) -> None:
+    """Of 50 gaps, so many of 1/2: up to 45, the 9th decile is one of the others, of 8."""
+    places = [*(0.5 * i for i in range(n_near)), *(100 + 8.0 * i for i in range(50 - n_near))]
+    W = torch.zeros(50, 3)
+    W[:, 0] = torch.tensor(places)
+    found, name = gap(vectors_of(W))
+    assert found == expected
+    assert name == ("9th decile of the" if 25 <= n_near <= 45 else "median")
+
+
+def test_a_clump_of_most_vectors_is_found_by_default(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    W = torch.randn(500, 64, generator=generator)
+    W[:400] = W[0] + 1e-3 * torch.randn(400, 64, generator=generator)
+    ingest_bare(tmp_path / "c", W)
+    assert rows(tmp_path / "c", "select component, n_tokens from components") == [(0, 400)]
+
+
+def test_the_frozen_cluster_of_a_matrix_like_qwen3_is_found_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As at full size, all with all are too many operations: the radius is a 48th of the median gap."""
+    monkeypatch.setattr(radius, "OPERATIONS", 1)
+    n_tokens = 8000
+    write_synthetic(tmp_path / "W.safetensors", n_tokens, 256)
+    ingest(tmp_path / "c", str(tmp_path / "W.safetensors"), Options(name="m"), with_tokenizer=False)
+    found = rows(tmp_path / "c", "select component, n_tokens, n_vectors from components")
+    assert found == [(n_tokens - N_CLUMP, N_CLUMP, N_CLUMP_VECTORS)]
+    assert "1/48 of" in chosen(tmp_path / "c")[2]
 
 
 def test_a_single_vector_has_no_gap() -> None:
-    assert median_gap(vectors_of(torch.ones(1, 3))) == np.inf
+    assert gap(vectors_of(torch.ones(1, 3)))[0] == np.inf
 
 
 def test_the_gaps_of_rows_far_out_are_those_of_their_differences() -> None:
     """At 2²⁰ in every column, steps of 1/8 apart: in fp64, a product of such rows shows the last digits only."""
     W = torch.full((9, 400), 2.0**20)
     W[:, 0] += torch.tensor([0, 1, 3, 6, 10, 15, 21, 28, 36]) / 8
-    assert median_gap(vectors_of(W)) == 4 / 8  # of gaps 1, 1, 2, 3, 4, 5, 6, 7 and 8 eighths
+    assert gap(vectors_of(W))[0] == 4 / 8  # of gaps 1, 1, 2, 3, 4, 5, 6, 7 and 8 eighths
 
 
 def test_the_sample_is_of_the_lowest_digests_wherever_the_rows_stand(

@@ -92,6 +92,19 @@ def test_what_is_left_open_stays_as_it_is(tmp_path: Path) -> None:
     assert rows(catalog, query) == [(0.4, 0.2, "radius: as before; threshold: given")]
 
 
+def test_the_recipe_has_what_was_asked_for_and_not_what_the_rule_chose(tmp_path: Path) -> None:
+    catalog = tmp_path / "c"
+    ingest_bare(catalog, matrix())
+    for asked, expected in (
+        (Limits(threshold=0.001), {"threshold": 0.001}),
+        (Limits(radius=0.5), {"radius": 0.5, "threshold": 0.001}),
+        (Limits(), {}),
+    ):
+        relink(catalog, "m", asked)
+        ((recipe,),) = rows(catalog, "select recipe from models")
+        assert json.loads(recipe)["linkage"] == expected
+
+
 def test_a_radius_within_which_nothing_lies_is_told(tmp_path: Path) -> None:
     catalog = tmp_path / "c"
     report = ingest_bare(catalog, torch.eye(5), limits=Limits(1, 1))

@@ -45,7 +45,7 @@ runs as materialized (
     where f.linkage_order is not null
 ),
 
-components as materialized (
+sized as materialized (
     select
         model,
         run,
@@ -59,11 +59,21 @@ select
     r.model,
     r.token_id,
     t.text,
-    c.component,
-    c.component_size
+    s.component,
+    s.component_size
 from runs as r
-inner join components as c on r.model = c.model and r.run = c.run
-inner join tokens as t on r.model = t.model and r.token_id = t.token_id;
+inner join sized as s on r.model = s.model and r.run = s.run
+inner join tokens as t on r.model = t.model and r.token_id = t.token_id
+union all
+-- No rows: but where no token is linked, the question is still refused.
+select
+    model,
+    null as token_id,
+    null as text,
+    null as component,
+    null as component_size
+from asked
+where at_distance is null;
 
 comment on macro table components_at is
 'each token''s component at a distance (joined where nearer than that), known by its
