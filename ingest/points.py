@@ -26,7 +26,7 @@ KEPT = {torch.float32: 2.0**-22, torch.float64: 2.0**-50}
 # What rounding to the tiles' type moves a point by, beside its norm; twice the bound, as all here.
 MOVED = {torch.float32: 2.0**-23, torch.bfloat16: 2.0**-7}
 # What a product's rounded output adds to its error, beside the product of the norms.
-OUTPUT = {torch.float32: 0.0, torch.bfloat16: 2.0**-7}
+OUTPUT = {torch.float32: 0.0, torch.bfloat16: 2.0**-8}
 # A tensor core may add with truncation in fp32.
 FP32_UNIT = 2.0**-23
 

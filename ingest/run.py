@@ -188,7 +188,7 @@ def tell(report: Report, model: str, linked: Linked, choice: Choice) -> None:
     report.notes.append(f"{model}: {choice}")
     distance = linked.columns["nn_distance"]
     if len(distance) > 1 and np.ma.getmaskarray(distance).all():
-        report.warnings.append(
+        report.notes.append(
             f"{model}: no two different rows are nearer than {choice.radius:g}; "
             f"`token-catalog relink {model} --radius R` links further"
         )

@@ -108,9 +108,9 @@ def test_the_recipe_has_what_was_asked_for_and_not_what_the_rule_chose(tmp_path:
 def test_a_radius_within_which_nothing_lies_is_told(tmp_path: Path) -> None:
     catalog = tmp_path / "c"
     report = ingest_bare(catalog, torch.eye(5), limits=Limits(1, 1))
-    warning = "m: no two different rows are nearer than 1; `token-catalog relink m --radius R` links further"
-    assert warning in report.warnings
-    assert relink(catalog, "m", Limits(2)).warnings == []
+    note = "m: no two different rows are nearer than 1; `token-catalog relink m --radius R` links further"
+    assert report.notes[1:] == [note]
+    assert relink(catalog, "m", Limits(2)).notes[1:] == []
 
 
 @pytest.mark.parametrize(
