@@ -101,7 +101,11 @@ def ingest(
     token-catalog ingest ./my-model --name mine --matrix output
     token-catalog ingest tensors/M/W.safetensors --tokenizer ./my-model
     """
-    from ingest.recipes import Limits, load_recipe
+    from ingest.recipes import Limits, Recipe, load_recipe
+
+    # Before torch is imported, which takes seconds.
+    chosen = (load_recipe(recipe) if recipe else Recipe()).linked(Limits(radius, threshold))
+
     from ingest.run import ingest as run
     from ingest.sources import Options
 
@@ -109,8 +113,7 @@ def ingest(
         catalog,
         source,
         Options(name, matrix, tensor, revision, tokenizer),
-        recipe=load_recipe(recipe) if recipe else None,
-        limits=Limits(radius, threshold),
+        recipe=chosen,
         device=device,
         replace=replace,
         with_vectors=not no_vectors,
@@ -157,9 +160,13 @@ def relink(
     token-catalog relink all-MiniLM-L6-v2 --radius 0.4
     """
     from ingest.recipes import Limits
+
+    limits = Limits(radius, threshold)
+    limits.check("--")  # before torch is imported, which takes seconds
+
     from ingest.relink import relink as run
 
-    report = run(catalog, model, Limits(radius, threshold), device)
+    report = run(catalog, model, limits, device)
     _print_report(report, catalog, profile=profile, verb="relinked")
 
 
