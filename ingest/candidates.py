@@ -4,7 +4,7 @@ Whoever is near is near on the leading components (`ingest.points`). Two ways to
 of operations, never of seconds:
 
 - `by_tree`: a k-d tree over up to 8 components, where the radius is small for the data;
-- `by_blocks`: matrix products over 64 to 256 components (on CUDA over all, in bf16 on its tensor cores), a tile of
+- `by_blocks`: matrix products over 16 to 256 components (on CUDA over all, in bf16 on its tensor cores), a tile of
   pairs at a time, where the radius is so large that a tree would find nearly everything near.
 
 Where a tile is full of pairs, fp64 products of whole rows enclose each distance (`ingest.distances.Bounds`), so that
@@ -36,10 +36,11 @@ TREE_BATCH = 2_048
 # Rows and columns of a tile: its product stays near a CPU's cache; a GPU wants larger ones.
 CPU_TILE, GPU_TILE = 2_048, 4_096
 # How many components a product may use on a CPU.
-WIDTHS = (64, 96, 128, 160, 192, 256)
+WIDTHS = (16, 32, 64, 96, 128, 160, 192, 256)
 # Costs beside that of one multiplication in an fp32 product, as measured on a CPU: an element of a distance by
-# differences, a multiplication in an fp64 product, and a pair that a tree finds.
-DIFFERENCE_COST, FP64_COST, TREE_COST = 300, 2, 30_000
+# differences, a multiplication in an fp64 product, comparing one of a product's elements, and what a tree does for each
+# pair that is near on the fewest components that it may span.
+DIFFERENCE_COST, FP64_COST, LOOKING_COST, TREE_COST = 300, 2, 50, 16_000
 # The same in bf16 on a GPU's tensor cores: of the order of their speed, not measured.
 TENSOR_COST = 1e-3
 # In a tile where a larger share of the pairs is near, a product of whole rows costs less than looking at each.
@@ -78,17 +79,20 @@ class Candidates:
         """Return how many components blocks should use; None where a tree takes fewer operations."""
         n_vectors, n_dims = len(self.vectors), self.vectors.W.shape[1]
         tree = self._leading.n_near(radius) * n_dims * DIFFERENCE_COST
-        tree += self._leading.first(self._tree_width(radius)).n_near(radius) * TREE_COST
-        if tree <= n_vectors**2 * self._widths[0] * self._product_cost:
+        tree += self._leading.first(TREE_WIDTHS[0]).n_near(radius) * TREE_COST
+        if tree <= self._products(self._widths[0]):
             return None
         whole = n_vectors**2 * n_dims * FP64_COST
         verifying = self._projected.n_near(radius) * n_dims * DIFFERENCE_COST
-        costs = {}
+        best, least = None, tree
         for width in self._widths:
+            if self._products(width) >= least:  # so it is for all wider ones
+                break
             sifting = self._projected.first(width).n_near(radius) * self._widths[-1] * DIFFERENCE_COST
-            costs[width] = n_vectors**2 * width * self._product_cost + min(sifting + verifying, whole)
-        best = min(costs, key=costs.__getitem__)
-        return best if costs[best] < tree else None
+            cost = self._products(width) + min(sifting + verifying, whole)
+            if cost < least:
+                best, least = width, cost
+        return best
 
     def by_tree(self, radius: float) -> Iterator[Pairs]:
         """Give the pairs that are near on the leading components: found on the first few, sifted by the rest."""
@@ -136,9 +140,10 @@ class Candidates:
         widths = (width for width in TREE_WIDTHS if width < n_components)
         return next((width for width in widths if self._leading.first(width).n_near(radius) <= most), n_components)
 
-    @property
-    def _product_cost(self) -> float:
-        return TENSOR_COST if self.vectors.W.is_cuda else 1.0
+    def _products(self, width: int) -> float:
+        """Return what the tiles' products on so many components cost, and looking at them."""
+        unit = TENSOR_COST if self.vectors.W.is_cuda else 1.0
+        return len(self.vectors) ** 2 * (width + LOOKING_COST) * unit
 
     @property
     def _widths(self) -> tuple[int, ...]:
