@@ -101,10 +101,12 @@ def ingest(
     token-catalog ingest ./my-model --name mine --matrix output
     token-catalog ingest tensors/M/W.safetensors --tokenizer ./my-model
     """
-    from ingest.recipes import Limits, Recipe, load_recipe
+    from ingest.recipes import Limits, load_recipe
 
     # Before torch is imported, which takes seconds.
-    chosen = (load_recipe(recipe) if recipe else Recipe()).linked(Limits(radius, threshold))
+    limits = Limits(radius, threshold)
+    limits.check("--")
+    loaded = load_recipe(recipe) if recipe else None
 
     from ingest.run import ingest as run
     from ingest.sources import Options
@@ -113,7 +115,8 @@ def ingest(
         catalog,
         source,
         Options(name, matrix, tensor, revision, tokenizer),
-        recipe=chosen,
+        recipe=loaded,
+        limits=limits,
         device=device,
         replace=replace,
         with_vectors=not no_vectors,

@@ -14,7 +14,7 @@ from catalog import paths
 from catalog.errors import CatalogError
 from catalog.quoting import identifier, quoted
 from catalog.schemas import MODELS, TABLES, Table, sql_type
-from catalog.tables import telling_of
+from catalog.tables import read_row, telling_of
 
 # Shells from 1.2 on read it; duckdb 2's own default shuts out every shell before it.
 STORAGE_VERSION = "v1.2.0"
@@ -27,7 +27,7 @@ def build_database(path: Path, catalog: Path, versions: Mapping[str, str]) -> No
 
     CatalogError where DuckDB can't write it, or a version can't be read.
     """
-    about = {model: _about(catalog / folder) for model, folder in versions.items()}
+    about = {model: read_row(catalog / folder, MODELS) for model, folder in versions.items()}
     try:
         _build(path, catalog, versions, about)
     except duckdb.Error as error:
@@ -69,14 +69,6 @@ set variable catalog_root = (
     where database_name = current_database()
 );
 """
-
-
-def _about(folder: Path) -> dict[str, Any]:
-    """Return the row of `models` in a version folder."""
-    # Not pq.read_table, which takes as long to import what it needs as all the rest takes.
-    with telling_of(folder), pq.ParquetFile(folder / MODELS.file_name) as file:
-        rows: list[dict[str, Any]] = file.read().to_pylist()
-        return rows[0]
 
 
 def _column_names(file: Path) -> list[str]:

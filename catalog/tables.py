@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -108,9 +108,15 @@ def write_table(folder: Path, table: schemas.Table, model: str, provenance: str,
 
 def read_columns(folder: Path, table: schemas.Table) -> dict[str, pa.Array]:
     """Return every column of a table but `model`."""
+    # Not pq.read_table, which takes as long to import what it needs as all the rest takes.
     with _opened(folder, table) as file:
         read = file.read(columns=[column.name for column in table.columns if column.name in file.schema_arrow.names])
         return {name: read[name].combine_chunks() for name in read.column_names if name != "model"}
+
+
+def read_row(folder: Path, table: schemas.Table) -> dict[str, Any]:
+    """Return the first row of a table, but for `model`."""
+    return {name: column[0].as_py() for name, column in read_columns(folder, table).items()}
 
 
 def read_lists(folder: Path, table: schemas.Table, column: str) -> Iterator[npt.NDArray[np.generic]]:

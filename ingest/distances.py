@@ -18,14 +18,13 @@ import torch
 from torch import Tensor
 
 from ingest.geometry import Floats
+from ingest.rounding import UNIT_ROUNDOFF, gamma
 
 Ids = npt.NDArray[np.int32]
 
 # Differences held at once, in fp64: on a CPU they stay in its cache, a GPU wants work for all its processors.
 CPU_BYTES = 4 << 20
 GPU_BYTES = 1 << 30
-
-UNIT = 2.0**-53
 
 
 def distances(W: Tensor, i: Ids, j: Ids) -> Floats:
@@ -36,9 +35,8 @@ def distances(W: Tensor, i: Ids, j: Ids) -> Floats:
     """
     found = np.empty(len(i))
     step = max(1, (GPU_BYTES if W.is_cuda else CPU_BYTES) // (8 * W.shape[1]))
-    for start in range(0, len(i), step):
-        part = slice(start, start + step)
-        first, second = (torch.from_numpy(ids[part].astype(np.int64)).to(W.device) for ids in (i, j))
+    for part in blocks(len(i), step):
+        first, second = (as_index(ids[part], W.device) for ids in (i, j))
         found[part] = _halved(W[first].double().sub_(W[second])).cpu().numpy()
     # Not torch's root: its last bit is wrong for a value in a hundred (2.13, on a CPU). NumPy's is the processor's own.
     return np.sqrt(found)
@@ -72,14 +70,18 @@ class Bounds:
         Squares of fp64 distances, that is: the root's rounding is allowed for, too.
         """
         n_dims = self.rows.shape[1]
-        gamma = (n_dims + 8) * UNIT / (1 - (n_dims + 8) * UNIT)
         squared = torch.addmm((other.norms**2)[None, :], self.rows, other.rows.T, alpha=-2.0)
         squared += (self.norms**2)[:, None]
         # Twice γ: once for the products, and once for norms, sums and the root, which err by far less.
-        slack = (self.norms[:, None] + other.norms[None, :]).square_().mul_(2 * gamma)
-        relative = (n_dims.bit_length() + 16) * UNIT
+        slack = (self.norms[:, None] + other.norms[None, :]).square_().mul_(2 * gamma(n_dims))
+        relative = (n_dims.bit_length() + 16) * UNIT_ROUNDOFF
         least = (squared - slack).mul_(1 - relative).clamp_(min=0)
         return least, squared.add_(slack).mul_(1 + relative)
+
+
+def as_index(ids: Ids, device: torch.device) -> Tensor:
+    """Return numbers of rows as torch wants them, to pick rows on a device."""
+    return torch.from_numpy(ids.astype(np.int64)).to(device)
 
 
 def blocks(n_items: int, size: int) -> Iterator[slice]:

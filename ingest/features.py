@@ -8,10 +8,10 @@ Rows with a NaN or an infinity take part in the first only, where they are found
 """
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from heapq import nsmallest
 from typing import Any
 
 import numpy as np
@@ -73,9 +73,9 @@ class Rows:
         kept: Tensor | None = None
         for start, stored in self._progress(self.matrix.chunks(self.n_rows), stage, n_chunks):
             moved = stored.to(self.device)
-            n_bytes = moved.element_size() * self.matrix.n_tokens * self.matrix.n_dims
-            if start == 0 and self.device.type == "cuda" and fits(n_bytes, self.device):
-                kept = moved.new_empty(self.matrix.n_tokens, self.matrix.n_dims)
+            if start == 0 and self.device.type == "cuda":
+                shape = self.matrix.n_tokens, self.matrix.n_dims
+                kept = moved.new_empty(shape) if fits(moved.element_size() * math.prod(shape), self.device) else None
             if kept is not None:
                 kept[start : start + len(moved)] = moved
             yield stored, moved
@@ -196,9 +196,8 @@ def link(
     duplicate_of = columns["duplicate_of"]
     finite = ~np.ma.getmaskarray(duplicate_of)
     ids = np.flatnonzero(finite & (duplicate_of.data == np.arange(len(finite)))).astype(np.int32)
-    lowest = nsmallest(radius.SAMPLE, range(len(ids)), key=lambda index: digests[ids[index]])
     counts, norms = (columns[name].data[ids] for name in ("duplicate_count", "norm"))
-    vectors = Vectors(W, ids, counts, norms, np.array(lowest, dtype=np.int32))
+    vectors = Vectors(W, ids, counts, norms, radius.sampled(digests, ids))
     leading = np.asarray(columns["pcs"].flatten()).reshape(int(finite.sum()), -1)[np.cumsum(finite)[ids] - 1]
     candidates = Candidates(vectors, basis, leading, progress)
     choice = radius.choose(vectors, limits)

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from ingest.candidates import Pairs
-from ingest.distances import UNIT, Bounds, Ids, blocks, distances
+from ingest.distances import Bounds, Ids, blocks, distances
 from ingest.forest import Forest, leaf_order
 from ingest.geometry import Floats
 from ingest.points import Vectors
+from ingest.rounding import UNIT_ROUNDOFF
 
 # 128 bits of a cryptographic hash: two different rows among a million share one with a chance under 1e-26.
 DIGEST_BYTES = 16
@@ -137,7 +138,10 @@ class _Linking:
     def add(self, pairs: Pairs) -> None:
         i, j = pairs.i, pairs.j
         # Squares into distances, the root's rounding allowed for.
-        at_least, at_most = np.sqrt(pairs.least) * (1 - 4 * UNIT), np.sqrt(pairs.most) * (1 + 4 * UNIT)
+        at_least, at_most = (
+            np.sqrt(pairs.least) * (1 - 4 * UNIT_ROUNDOFF),
+            np.sqrt(pairs.most) * (1 + 4 * UNIT_ROUNDOFF),
+        )
         neighbours = at_most < self._threshold
         self._count(i[neighbours], j[neighbours])
         unsure = ~neighbours & (at_least < self._threshold)

@@ -13,9 +13,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ingest.distances import GPU_BYTES, UNIT, Ids, blocks
+from ingest.distances import GPU_BYTES, Ids, as_index, blocks
 from ingest.geometry import Floats
 from ingest.progress import Progress
+from ingest.rounding import UNIT_ROUNDOFF
 
 # Rows converted to fp64 at once, and differences of points held at once.
 CHUNK_BYTES, SIFT_BYTES = 64 << 20, 4 << 20
@@ -50,7 +51,7 @@ class Vectors:
 
     def rows(self, indices: Ids | slice) -> Tensor:
         """Return rows as stored, `(n, n_dims)`."""
-        return self.W[torch.from_numpy(self.ids[indices].astype(np.int64)).to(self.W.device)]
+        return self.W[as_index(self.ids[indices], self.W.device)]
 
     def blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """Give all rows in fp64, in blocks."""
@@ -88,7 +89,7 @@ class Points:
     def reach(self, radius: float) -> float:
         """Return how far apart the points of two vectors within the radius can be."""
         n_components, n_dims = self._basis.shape
-        gamma, kept = 2 * n_dims * UNIT, KEPT[self.values.dtype]
+        gamma, kept = 2 * n_dims * UNIT_ROUNDOFF, KEPT[self.values.dtype]
         stretch = np.linalg.norm(self._basis @ self._basis.T - np.eye(n_components)) + n_dims * gamma
         # Each point is off by what its products are, and by being kept in its type; about a centre it may be 2 long.
         off = 2 * (np.sqrt(n_components) * gamma + kept)
@@ -96,7 +97,7 @@ class Points:
 
     def n_near(self, radius: float) -> float:
         """Estimate, by the sample, how many pairs are nearer than the radius."""
-        few = torch.from_numpy(self._vectors.sample[:N_ESTIMATING].astype(np.int64)).to(self.values.device)
+        few = as_index(self._vectors.sample[:N_ESTIMATING], self.values.device)
         near = torch.cdist(self.values[few], self.values) < radius * scale(self._vectors)
         return max(int(near.sum()) - len(few), 0) / len(few) * len(self.values) / 2
 
@@ -105,7 +106,7 @@ class Points:
         found = [np.empty(0, dtype=bool)]
         n_bytes = GPU_BYTES if self.values.is_cuda else SIFT_BYTES
         for part in blocks(len(i), max(1, n_bytes // (self.values.element_size() * self.values.shape[1]))):
-            first, second = (torch.from_numpy(ids[part].astype(np.int64)).to(self.values.device) for ids in (i, j))
+            first, second = (as_index(ids[part], self.values.device) for ids in (i, j))
             differences = self.values[first].sub_(self.values[second])
             found.append(torch.linalg.vector_norm(differences, dim=1, dtype=torch.float64).cpu().numpy() <= reach)
         return np.concatenate(found)
@@ -131,7 +132,7 @@ class Tiles:
         for part in blocks(len(values), max(1, CHUNK_BYTES // (4 * values.shape[1]))):
             self._points[part] = values[order[part]].to(dtype)
             self._halves[part] = self._points[part].float().square().sum(dim=1) / 2
-        self._relative = (points.values.shape[1] + 16) * 2 * FP32_UNIT + OUTPUT[dtype]
+        self._relative = (values.shape[1] + 16) * 2 * FP32_UNIT + OUTPUT[dtype]
         self._moved = MOVED[dtype]
 
     def within(

@@ -13,7 +13,8 @@ the median is these clusters' own; so where the 9th decile is over 4 times the m
 Distances decide, and they have the same bits on every device; operations are counted by a formula.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from heapq import nsmallest
 
 import numpy as np
 
@@ -54,6 +55,11 @@ class Choice:
         return f"radius: {self.radius_rule}; threshold: {self.threshold_rule}"
 
 
+def sampled(digests: list[bytes], ids: Ids) -> Ids:
+    """Return the sample: indices of the vectors (`ids`, their rows) that have the lowest of all rows' digests."""
+    return np.array(nsmallest(SAMPLE, range(len(ids)), key=lambda index: digests[ids[index]]), dtype=np.int32)
+
+
 def choose(vectors: Vectors, asked: Limits) -> Choice:
     """Return the radius and threshold to link with: those asked for, and by the rule what isn't."""
     if asked.radius is not None:
@@ -85,7 +91,7 @@ def in_a_void(choice: Choice, linkage: Linkage, counts: Ids) -> Choice:
         if 2 * np.bincount(parts, weights=counts[inside]).max() >= sizes[largest]:
             threshold = _two_digits(np.sqrt(below * above))
             rule = f"in the topmost void of the largest component, from {below:.2g} to {above:.2g}"
-            return Choice(choice.radius, threshold, choice.radius_rule, rule)
+            return replace(choice, threshold=threshold, threshold_rule=rule)
     return choice
 
 

@@ -14,11 +14,11 @@ from catalog import schemas
 from catalog.errors import CatalogError
 from catalog.publish import staging
 from catalog.state import held, read_state, require, state_of
-from catalog.tables import read_columns, read_lists, write_table
+from catalog.tables import read_columns, read_lists, read_row, write_table
 from ingest import features, linkage
 from ingest.devices import enough_memory, fits, fp64_device
 from ingest.progress import shown
-from ingest.recipes import Limits
+from ingest.recipes import LIMITS, Limits
 from ingest.run import Report, chosen, tell
 
 # What a matrix was stored as; `vectors` has its values as FLOAT, exactly.
@@ -51,8 +51,9 @@ def relink(catalog: Path, name: str, limits: Limits, device: str = "auto") -> Re
 
 def _relink(report: Report, old: Path, new: Path, model: str, limits: Limits, device: torch.device) -> None:
     """Write the tables that linking changes into the new version's folder."""
-    about: dict[str, Any] = {key: column[0].as_py() for key, column in read_columns(old, schemas.MODELS).items()}
-    asked, limits = limits, _completed(model, limits, about)
+    about = read_row(old, schemas.MODELS)
+    asked = limits.as_dict()
+    kept = _kept(model, asked, about)
     with report.stage("read"):
         W, digests = _rows(old, model, about)
         basis = np.concatenate(list(read_lists(old, schemas.PRINCIPAL_COMPONENTS, "vector")))
@@ -61,8 +62,7 @@ def _relink(report: Report, old: Path, new: Path, model: str, limits: Limits, de
         masked = {name: _masked(columns[name]) for name in ("duplicate_of", "duplicate_count", "norm")}
         if fits(W.nbytes, device):
             W = W.to(device)
-        linked = features.link(W, digests, basis, {"pcs": columns["pcs"], **masked}, limits, shown)
-    kept = set(limits.as_dict()) - set(asked.as_dict())
+        linked = features.link(W, digests, basis, {"pcs": columns["pcs"], **masked}, Limits(**asked | kept), shown)
     choice = linked.choice
     if "radius" in kept:
         choice = replace(choice, radius_rule="as before")
@@ -70,7 +70,7 @@ def _relink(report: Report, old: Path, new: Path, model: str, limits: Limits, de
         choice = replace(choice, threshold_rule="as before")
     recipe = json.loads(about["recipe"])
     # With nothing asked, the rule chose again.
-    recipe["linkage"] = recipe.get("linkage", {}) | asked.as_dict() if asked.as_dict() else {}
+    recipe["linkage"] = recipe.get("linkage", {}) | asked if asked else {}
     about |= {"recipe": json.dumps(recipe), "catalog_version": version("token-catalog"), **chosen(choice)}
     tell(report, model, linked, choice)
     with report.stage("tables"):
@@ -80,23 +80,19 @@ def _relink(report: Report, old: Path, new: Path, model: str, limits: Limits, de
         write_table(new, schemas.MODELS, model, provenance, {key: [value] for key, value in about.items()})
 
 
-def _completed(model: str, limits: Limits, about: dict[str, Any]) -> Limits:
-    """Return the limits with what was left open as it was; where that can't be, CatalogError."""
-    radius, threshold = about.get("linkage_radius"), about.get("linkage_threshold")
-    if limits.radius is not None and limits.threshold is None and threshold is not None:
-        if threshold > limits.radius:
-            raise CatalogError(
-                f"{model}: its threshold {threshold:g} is past --radius {limits.radius:g}; give --threshold too"
-            )
-        return Limits(limits.radius, threshold)
-    if limits.threshold is not None and limits.radius is None and radius is not None:
-        if limits.threshold > radius:
-            raise CatalogError(
-                f"{model}: is linked up to {radius:g}, and --threshold {limits.threshold:g} is past that; "
-                "give --radius too"
-            )
-        return Limits(radius, limits.threshold)
-    return limits
+def _kept(model: str, asked: dict[str, float], about: dict[str, Any]) -> dict[str, float]:
+    """Return which limit stays as it was, beside the one asked for; where that can't be, CatalogError."""
+    before = {name: about.get(f"linkage_{name}") for name in LIMITS}
+    kept = {name: value for name, value in before.items() if asked and name not in asked and value is not None}
+    limits = asked | kept
+    if kept and limits["threshold"] > limits["radius"]:
+        radius, threshold = f"{limits['radius']:g}", f"{limits['threshold']:g}"
+        if "threshold" in kept:
+            raise CatalogError(f"{model}: its threshold {threshold} is past --radius {radius}; give --threshold too")
+        raise CatalogError(
+            f"{model}: is linked up to {radius}, and --threshold {threshold} is past that; give --radius too"
+        )
+    return kept
 
 
 def _rows(folder: Path, model: str, about: dict[str, Any]) -> tuple[Tensor, list[bytes]]:

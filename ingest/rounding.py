@@ -15,7 +15,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-_UNIT_ROUNDOFF = 2.0**-53
+UNIT_ROUNDOFF = 2.0**-53
 # fp64 has 52 stored significand bits, bf16 7: rounding drops 45.
 _DROPPED_BITS = 45
 _SMALLEST_NORMAL = 2.0**-126
@@ -52,7 +52,7 @@ def dot_bf16(rows: Tensor, vector: Tensor) -> Tensor:
     [1.0, 1.0078125]
     """
     sums = rows @ vector
-    errors = _gamma(len(vector)) * (rows.abs() @ vector.abs())
+    errors = gamma(len(vector)) * (rows.abs() @ vector.abs())
     low, high = nearest_bf16(sums - errors), nearest_bf16(sums + errors)
     for i in torch.nonzero(low != high).flatten().tolist():
         low[i] = _exact_bf16(_exact_dot(rows[i].tolist(), vector.tolist()))
@@ -70,7 +70,7 @@ def norm_bf16(rows: Tensor) -> Tensor:
     squares = (rows * rows).sum(dim=1)
     # The root halves a relative error and adds its own rounding; the sum has only terms >= 0, so γ is relative.
     norms = squares.sqrt()
-    errors = norms * (_gamma(rows.shape[1]) + 4 * _UNIT_ROUNDOFF)
+    errors = norms * (gamma(rows.shape[1]) + 4 * UNIT_ROUNDOFF)
     # A finite fp32 row may hold values that are infinite in bf16; so is its norm, and exactly.
     errors = torch.where(torch.isinf(norms), 0.0, errors)
     low, high = nearest_bf16(norms - errors), nearest_bf16(norms + errors)
@@ -80,9 +80,10 @@ def norm_bf16(rows: Tensor) -> Tensor:
     return low
 
 
-def _gamma(n_terms: int) -> float:
+def gamma(n_terms: int) -> float:
+    """Return γ, the relative error of an fp64 sum of products at most, in any order."""
     # One term more than the sum has covers the rounding of γ itself and of the products with it.
-    return (n_terms + 8) * _UNIT_ROUNDOFF / (1 - (n_terms + 8) * _UNIT_ROUNDOFF)
+    return (n_terms + 8) * UNIT_ROUNDOFF / (1 - (n_terms + 8) * UNIT_ROUNDOFF)
 
 
 def _exact_dot(a: list[float], b: list[float]) -> Fraction:

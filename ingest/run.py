@@ -23,6 +23,7 @@ from catalog.state import read_state
 from catalog.tables import TableWriter, lists_of, vector_row_group, write_table
 from ingest import features
 from ingest.devices import described, enough_memory, fp64_device
+from ingest.distances import blocks
 from ingest.features import Linked, Rows, Scan
 from ingest.geometry import Components
 from ingest.progress import shown
@@ -199,8 +200,7 @@ def _write_components(folder: Path, model: str, components: Components, provenan
     n_rows = vector_row_group(2 * n_dims)  # DOUBLE is twice as wide
     shares = components.variance_shares
     with TableWriter(folder, schemas.PRINCIPAL_COMPONENTS, model, provenance) as writer:
-        for start in range(0, n_dims, n_rows):
-            part = slice(start, min(start + n_rows, n_dims))
+        for part in blocks(n_dims, n_rows):
             writer.write(
                 {
                     "pc": np.arange(part.start + 1, part.stop + 1, dtype=np.int32),

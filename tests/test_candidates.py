@@ -15,11 +15,11 @@ from ingest import candidates as candidates_module
 from ingest import distances as distances_module
 from ingest import forest, points
 from ingest.candidates import Candidates, Pairs
-from ingest.distances import UNIT
 from ingest.linkage import Linkage, link
 from ingest.points import Vectors
 from ingest.progress import silent
 from ingest.recipes import Limits
+from ingest.rounding import UNIT_ROUNDOFF as UNIT
 from tests.helpers import ingest_bare, rows
 from tests.test_distances import Floats, distance_matrix
 from tests.test_linkage import COLUMNS, clustered, expected_columns, grid, leaves, lowest_in_component

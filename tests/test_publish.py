@@ -237,6 +237,17 @@ def test_a_place_that_is_no_catalog_is_refused_and_left_alone(command: Command, 
     assert snapshot(tmp_path) == before
 
 
+def refused_for_want_of_space(command: Command, catalog: Path, tmp_path: Path) -> object:
+    """Check that an ingest finds no space and leaves the catalog as it was; return how that is."""
+    source = save_bare(tmp_path / "a.safetensors", W)
+    before = snapshot(catalog)
+    code, said = command("ingest", source, "--no-tokenizer", "--replace", "--catalog", catalog)
+    assert code == token_catalog.EXIT_BAD_INPUT
+    assert "No space left on device" in said
+    assert snapshot(catalog) == before
+    return before
+
+
 @pytest.mark.parametrize("table", ["vectors", "features", "principal_components", "tokens", "models"])
 def test_a_disk_that_fills_up_under_any_table_leaves_the_catalog_as_it_was(
     command: Command, catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str
@@ -248,12 +259,7 @@ def test_a_disk_that_fills_up_under_any_table_leaves_the_catalog_as_it_was(
             super().write_table(*arguments, **options)
 
     monkeypatch.setattr(pq, "ParquetWriter", FullWriter)
-    source = save_bare(tmp_path / "a.safetensors", W)
-    before = snapshot(catalog)
-    code, said = command("ingest", source, "--no-tokenizer", "--replace", "--catalog", catalog)
-    assert code == token_catalog.EXIT_BAD_INPUT
-    assert "No space left on device" in said
-    assert snapshot(catalog) == before
+    refused_for_want_of_space(command, catalog, tmp_path)
 
 
 @pytest.mark.parametrize("step", ["_build", "open_sql", "Path.symlink_to", "Path.replace"])
@@ -266,12 +272,7 @@ def test_a_swap_that_fails_leaves_the_catalog_as_it_was(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(f"catalog.{'build' if step == '_build' else 'publish'}.{step}", fail)
-    source = save_bare(tmp_path / "a.safetensors", W)
-    before = snapshot(catalog)
-    code, said = command("ingest", source, "--no-tokenizer", "--replace", "--catalog", catalog)
-    assert code == token_catalog.EXIT_BAD_INPUT
-    assert "No space left on device" in said
-    assert snapshot(catalog) == before
+    before = refused_for_want_of_space(command, catalog, tmp_path)
     with pytest.raises((CatalogError, OSError), match="No space left on device"):
         remove(catalog, "a")
     assert snapshot(catalog) == before

@@ -7,7 +7,8 @@ create view voids as
 with largest as (
     select
         model,
-        component
+        component,
+        gap
     from components
     where n_vectors > 1
     qualify
@@ -27,12 +28,11 @@ merges as (
     group by f.model, f.linkage_distance
     union all
     select
-        c.model,
-        c.gap as height,
+        model,
+        gap as height,
         0 as n_merges
-    from components as c
-    inner join largest as l on c.model = l.model and c.component = l.component
-    where c.gap is not null
+    from largest
+    where gap is not null
 ),
 
 gaps as (

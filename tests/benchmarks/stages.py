@@ -8,7 +8,6 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from heapq import nsmallest
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +54,7 @@ def main(path: str, basis_path: str, distance: str, threshold: str) -> None:
     laps.end("digests and duplicates")
     norms, leading = np.empty(len(ids)), np.empty((len(ids), min(N_LEADING, len(basis))))
     directions = torch.from_numpy(basis[:N_LEADING]).T
-    sample = nsmallest(radius.SAMPLE, range(len(ids)), key=lambda index: digests[ids[index]])
-    vectors = Vectors(W, ids, counts[ids], norms, np.array(sample, dtype=np.int32))
+    vectors = Vectors(W, ids, counts[ids], norms, radius.sampled(digests, ids))
     for part, rows in vectors.blocks():
         norms[part] = torch.linalg.vector_norm(rows, dim=1).numpy()
         leading[part] = (rows @ directions).numpy()
