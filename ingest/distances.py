@@ -22,7 +22,7 @@ from ingest.rounding import UNIT_ROUNDOFF, gamma
 
 Ids = npt.NDArray[np.int32]
 
-# Differences held at once, in fp64: on a CPU they stay in its cache, a GPU wants work for all its processors.
+# Rows held at once, in fp64: on a CPU they stay in its cache, a GPU wants work for all its processors.
 CPU_BYTES = 4 << 20
 GPU_BYTES = 1 << 30
 
@@ -34,8 +34,7 @@ def distances(W: Tensor, i: Ids, j: Ids) -> Floats:
     [7.0]
     """
     found = np.empty(len(i))
-    step = max(1, (GPU_BYTES if W.is_cuda else CPU_BYTES) // (8 * W.shape[1]))
-    for part in blocks(len(i), step):
+    for part in blocks(len(i), block_rows(W)):
         first, second = (as_index(ids[part], W.device) for ids in (i, j))
         found[part] = _halved(W[first].double().sub_(W[second])).cpu().numpy()
     # Not torch's root: its last bit is wrong for a value in a hundred (2.13, on a CPU). NumPy's is the processor's own.
@@ -82,6 +81,11 @@ class Bounds:
 def as_index(ids: Ids, device: torch.device) -> Tensor:
     """Return numbers of rows as torch wants them, to pick rows on a device."""
     return torch.from_numpy(ids.astype(np.int64)).to(device)
+
+
+def block_rows(W: Tensor) -> int:
+    """Return how many rows of W to hold in fp64 at once, where W is."""
+    return max(1, (GPU_BYTES if W.is_cuda else CPU_BYTES) // (8 * W.shape[1]))
 
 
 def blocks(n_items: int, size: int) -> Iterator[slice]:
