@@ -15,7 +15,7 @@ from catalog.errors import CatalogError
 from catalog.paths import default_catalog
 
 if TYPE_CHECKING:
-    from ingest.run import Report
+    from ingest.report import Report
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -81,7 +81,11 @@ def ingest(
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hugging Face id.")] = None,
     recipe: Annotated[
-        Path | None, typer.Option(help="A recipe (TOML): which components span the sky, how far to link.")
+        Path | None,
+        typer.Option(
+            help="A recipe (TOML): sky, linkage, references, clusters; or the name of one that ships.",
+            show_default="the one for this model, else references mean and largest-component",
+        ),
     ] = None,
     radius: RadiusOption = None,
     threshold: ThresholdOption = None,
@@ -171,6 +175,29 @@ def relink(
 
     report = run(catalog, model, limits, device)
     _print_report(report, catalog, profile=profile, verb="relinked")
+
+
+@app.command()
+def add_references(
+    catalog: CatalogOption,
+    model: Annotated[str, typer.Argument(help="A model, or a name with several.")],
+    recipe: Annotated[Path, typer.Argument(help="A recipe (TOML) with [[reference]] and [[cluster]].")],
+    device: DeviceOption = "auto",
+    profile: ProfileOption = False,
+) -> None:
+    """Score a model's tokens against further references, and add clusters, without redoing the rest.
+
+    \b
+    token-catalog add-references all-MiniLM-L6-v2 more.toml
+    """
+    from ingest.recipes import load_additions
+
+    additions = load_additions(recipe)  # before torch is imported, which takes seconds
+
+    from ingest.add_references import add_references as run
+
+    report = run(catalog, model, additions, device)
+    _print_report(report, catalog, profile=profile, verb="added to")
 
 
 @app.command()

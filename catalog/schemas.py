@@ -177,6 +177,56 @@ PRINCIPAL_COMPONENTS = Table(
     ),
 )
 
+REFERENCE = Column("reference", pa.string(), "the reference vector's name in the recipe")
+
+REFERENCE_VECTORS = Table(
+    "reference_vectors",
+    "One row per reference: a vector h that W is seen from.",
+    (
+        MODEL,
+        REFERENCE,
+        Column("kind", pa.string(), "sky, centroid, first_in_box, token, text, pc, mean or vector"),
+        Column("recipe", pa.string(), "how it was asked for, as JSON"),
+        Column("vector", pa.list_(pa.float32()), "h; centroids and means are the fp32 nearest to the exact ones"),
+        Column("norm", pa.float64(), "L2 norm of h16, which is h rounded to bf16"),
+        Column("self_dot_bf16", pa.float32(), "the bf16 nearest to the exact h16 · h16"),
+        Column("device", pa.string(), "where scores.dot_native and cosine_native were computed"),
+        Column("torch_version", pa.string(), "version of torch that computed them"),
+    ),
+)
+
+SCORES = Table(
+    "scores",
+    "One row per reference and row of W: how W is seen from it. NULL where the row isn't finite.",
+    (
+        MODEL,
+        REFERENCE,
+        TOKEN_ID,
+        Column("dot", pa.float64(), "row · h, both rounded to bf16, in fp64"),
+        Column("dot_bf16", pa.float32(), "the bf16 nearest to the exact dot product: the logit"),
+        Column("cosine", pa.float64(), "dot / (the two norms), in fp64; NULL where the row is zero"),
+        Column(
+            "cosine_bf16",
+            pa.float32(),
+            "notebook 1.4a's: bf16(sum of u · r16), with u = bf16(row / norm_bf16) and r16 = bf16(h / norm of h) by "
+            "element, each step the bf16 nearest to the exact value; NULL where the row is zero",
+        ),
+        Column("dot_native", pa.float32(), "torch's own bf16 product on reference_vectors.device, by notebook 1.5c"),
+        Column("cosine_native", pa.float32(), "torch's own bf16 cosine there, by notebook 1.4a"),
+    ),
+)
+
+RECIPE_CLUSTERS = Table(
+    "recipe_clusters",
+    "One row per cluster of the recipe and token in it.",
+    (
+        MODEL,
+        Column("cluster", pa.string(), "the cluster's name in the recipe"),
+        TOKEN_ID,
+        Column("definition", pa.string(), "the condition over features and tokens that the token met"),
+    ),
+)
+
 VECTORS = Table(
     "vectors",
     "One row per row of W: the stored values, exactly.",
@@ -187,4 +237,14 @@ VECTORS = Table(
     ),
 )
 
-TABLES = (MODELS, TOKENS, FEATURES, PRINCIPAL_COMPONENTS, COMPONENT_DIAMETERS, VECTORS)
+TABLES = (
+    MODELS,
+    TOKENS,
+    FEATURES,
+    PRINCIPAL_COMPONENTS,
+    COMPONENT_DIAMETERS,
+    REFERENCE_VECTORS,
+    SCORES,
+    RECIPE_CLUSTERS,
+    VECTORS,
+)

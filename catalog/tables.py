@@ -28,7 +28,7 @@ PARTIAL_SUFFIX = ".part"
 PROVENANCE_KEY = "token_catalog"
 
 # Few distinct values, long runs: a dictionary makes them nearly free.
-_DICTIONARY_COLUMNS = ("model", "kind")
+_DICTIONARY_COLUMNS = ("model", "kind", "reference", "cluster", "definition")
 
 Columns = Mapping[str, pa.Array | npt.NDArray[np.generic] | list[object]]
 
@@ -75,14 +75,7 @@ class TableWriter:
 
     def write(self, columns: Columns) -> None:
         """Append rows, given every column but `model`."""
-        n_rows = len(next(iter(columns.values())))
-        arrays = [
-            pa.repeat(pa.scalar(self._model, field.type), n_rows)
-            if field.name == "model"
-            else _as_arrow(columns[field.name], field.type)
-            for field in self._schema
-        ]
-        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema), row_group_size=ROW_GROUP)
+        self._writer.write_table(_rows(self._schema, self._model, columns), row_group_size=ROW_GROUP)
 
     def __enter__(self) -> Self:
         return self
@@ -104,6 +97,13 @@ def write_table(folder: Path, table: schemas.Table, model: str, provenance: str,
     """Write a whole table at once."""
     with TableWriter(folder, table, model, provenance) as writer:
         writer.write(columns)
+
+
+def as_rows(table: schemas.Table, model: str, columns: Columns) -> pa.Table:
+    """Return a table's rows, given every column but `model`; a column that isn't given is NULL."""
+    n_rows = len(next(iter(columns.values())))
+    absent = {column.name: pa.nulls(n_rows, column.type) for column in table.columns if column.name not in columns}
+    return _rows(table.arrow_schema, model, {**absent, **columns})
 
 
 def read_columns(folder: Path, table: schemas.Table) -> dict[str, pa.Array]:
@@ -151,6 +151,17 @@ def sync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _rows(schema: pa.Schema, model: str, columns: Columns) -> pa.Table:
+    n_rows = len(next(iter(columns.values())))
+    arrays = [
+        pa.repeat(pa.scalar(model, field.type), n_rows)
+        if field.name == "model"
+        else _as_arrow(columns[field.name], field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def _as_arrow(values: object, type_: pa.DataType) -> pa.Array:

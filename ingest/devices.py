@@ -26,6 +26,13 @@ def fp64_device(name: str) -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if on_cuda else torch.device("cpu")
 
 
+def native_device(name: str) -> torch.device:
+    """Return the device whose own bf16 products are told: the one asked for, MPS too."""
+    exact = fp64_device(name)
+    on_mps = exact.type == "cpu" and name in ("mps", "auto") and torch.backends.mps.is_available()
+    return torch.device("mps") if on_mps else exact
+
+
 def described(device: torch.device) -> str:
     """Return a device for `models.device`."""
     return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type

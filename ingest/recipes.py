@@ -1,19 +1,27 @@
 """Recipes: what a study chose, in TOML.
 
-This file knows `[sky]`, which components span the sky, and their signs; and `[linkage]`, how far tokens are linked.
+`[sky]`, which components span the sky, and their signs; `[linkage]`, how far tokens are linked; `[[reference]]` and
+`[[cluster]]` are read in `ingest.recipe_entries`. Recipes of published studies ship with the product.
 """
 
-import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from catalog.errors import CatalogError
+from ingest.recipe_entries import DEFAULTS, Cluster, Reference, check_order, parse_clusters, parse_references
+from ingest.recipe_keys import as_integer, as_number, as_table, as_tables, check_known
 
 AXES = ("north", "meridian", "equinox")
 LIMITS = ("radius", "threshold")
+TABLES = ("sky", "linkage", "reference", "cluster")
+# Recipes that ship with the product, and the shape of the W that each is of.
+SHIPPED = {"qwen3-4b-instruct-2507": (151_936, 2_560), "all-minilm-l6-v2": (30_522, 384)}
+# Of them, those that are chosen by themselves for that model.
+CHOSEN = ("qwen3-4b-instruct-2507",)
 # Far past all weights; its square doesn't overflow.
 MOST_DISTANCE = 1e100
 # The coordinate that each axis gives: x = w·meridian, y = w·equinox, z = w·north.
@@ -78,10 +86,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What an ingest computes beyond the defaults."""
+    """What an ingest computes."""
 
     sky: Sky = Sky()
     linkage: Limits = Limits()
+    references: tuple[Reference, ...] = DEFAULTS
+    clusters: tuple[Cluster, ...] = ()
 
     def linked(self, limits: Limits) -> "Recipe":
         """Return the recipe with these limits in the place of its own, where they are given; CatalogError if bad."""
@@ -90,31 +100,88 @@ class Recipe:
         together.check("")
         return replace(self, linkage=together)
 
+    def check(self, n_tokens: int, n_dims: int) -> None:
+        """Raise CatalogError where a matrix of this shape has no such component or token."""
+        self.sky.check(n_tokens, n_dims)
+        for reference in self.references:
+            if reference.kind == "token" and reference.value >= n_tokens:
+                raise CatalogError(f"{reference.key}: {reference.value}: W has rows 0 to {n_tokens - 1}")
+            if reference.kind == "pc" and abs(reference.value) > n_dims:
+                raise CatalogError(f"{reference.key}: {reference.value}: W has {n_dims} columns, so as many components")
+
     def as_dict(self) -> dict[str, Any]:
-        """Return the recipe in the shape it is written in, for `models.recipe`."""
+        """Return the recipe in the shape it is written in, for `models.recipe`; `parse_recipe` reads it."""
         sky: dict[str, Any] = {axis: getattr(self.sky, axis) for axis in AXES}
         if self.sky.orient:
             signs = {key: "+" if sign > 0 else "-" for key, sign in self.sky.orient.signs.items()}
             sky["orient"] = {"token": self.sky.orient.token, **signs}
-        return {"sky": sky, "linkage": self.linkage.as_dict()}
+        return {
+            "sky": sky,
+            "linkage": self.linkage.as_dict(),
+            "reference": [reference.as_dict() for reference in self.references],
+            "cluster": [cluster.as_dict() for cluster in self.clusters],
+        }
+
+
+def shipped(name: str) -> Path:
+    """Return the file of a recipe that ships with the product."""
+    return Path(__file__).parent / "shipped" / f"{name}.toml"
+
+
+def chosen_for(name: str, source: str, n_tokens: int, n_dims: int) -> str | None:
+    """Return the shipped recipe that is for a model by itself, by its name or its source, and by its shape.
+
+    >>> chosen_for("mine", "Qwen/Qwen3-4B-Instruct-2507", 151_936, 2_560)
+    'qwen3-4b-instruct-2507'
+    >>> chosen_for("mine", "Qwen/Qwen3-4B-Instruct-2507-FP8", 151_936, 2_560)
+    """
+    parts = {name.lower(), *source.lower().replace("--", "/").split("/")}
+    return next((slug for slug in CHOSEN if slug in parts and SHIPPED[slug] == (n_tokens, n_dims)), None)
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe file; CatalogError names the key that is wrong."""
+    """Read a recipe file, or one that ships by that name; CatalogError names the key that is wrong."""
+    table, path = _read(path)
+    with _telling_of(path):
+        recipe = parse_recipe(table, path.parent)
+        check_order(recipe.references, [cluster.name for cluster in recipe.clusters])
+        return recipe
+
+
+def load_additions(path: Path) -> Recipe:
+    """Read a recipe that has references and clusters alone, which may build on what a catalog has already."""
+    table, path = _read(path)
+    with _telling_of(path):
+        for key in ("sky", "linkage"):
+            if key in table:
+                raise CatalogError(f"{key}: was settled by the ingest; leave it out here")
+        return parse_recipe({"reference": [], **table}, path.parent)
+
+
+@contextmanager
+def _telling_of(path: Path) -> Iterator[None]:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CatalogError(f"{path}: can't be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CatalogError(f"{path}: not TOML: {error}") from None
-    try:
-        return parse_recipe(table)
+        yield
     except CatalogError as error:
         raise CatalogError(f"{path}: {error}") from None
 
 
-def parse_recipe(table: Mapping[str, Any]) -> Recipe:
-    """Check a parsed recipe.
+def _read(path: Path) -> tuple[dict[str, Any], Path]:
+    """Return what a recipe file holds, and the file that was meant."""
+    if str(path) in SHIPPED and not path.exists():
+        path = shipped(str(path))
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8")), path
+    except OSError as error:
+        raise CatalogError(
+            f"{path}: can't be read ({error.strerror}); recipes that ship by name: {', '.join(SHIPPED)}"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CatalogError(f"{path}: not TOML: {error}") from None
+
+
+def parse_recipe(table: Mapping[str, Any], folder: Path = Path()) -> Recipe:
+    """Check a parsed recipe; files that it names are found from `folder`.
 
     >>> parse_recipe({"sky": {"north": -3, "equinox": 2}}).sky.axes()
     (1, 2, -3)
@@ -123,14 +190,19 @@ def parse_recipe(table: Mapping[str, Any]) -> Recipe:
     ...
     catalog.errors.CatalogError: sky.nroth: unknown key; here are known: north, meridian, equinox, orient
     """
-    _known(table, "", ("sky", "linkage"))
-    return Recipe(_sky(_table(table.get("sky", {}), "sky")), _limits(_table(table.get("linkage", {}), "linkage")))
+    check_known(table, "", TABLES)
+    return Recipe(
+        _sky(as_table(table.get("sky", {}), "sky")),
+        _limits(as_table(table.get("linkage", {}), "linkage")),
+        parse_references(as_tables(table["reference"], "reference"), folder) if "reference" in table else DEFAULTS,
+        parse_clusters(as_tables(table.get("cluster", []), "cluster")),
+    )
 
 
 def _sky(table: Mapping[str, Any]) -> Sky:
-    _known(table, "sky.", (*AXES, "orient"))
-    axes = {axis: _integer(table[axis], f"sky.{axis}") for axis in AXES if axis in table}
-    sky = Sky(**axes, orient=_orient(_table(table["orient"], "sky.orient")) if "orient" in table else None)
+    check_known(table, "sky.", (*AXES, "orient"))
+    axes = {axis: as_integer(table[axis], f"sky.{axis}") for axis in AXES if axis in table}
+    sky = Sky(**axes, orient=_orient(as_table(table["orient"], "sky.orient")) if "orient" in table else None)
     if 0 in sky.axes():
         raise CatalogError("sky: components are numbered from 1; 0 is none")
     if len({abs(axis) for axis in sky.axes()}) < len(AXES):
@@ -143,21 +215,21 @@ def _sky(table: Mapping[str, Any]) -> Sky:
 
 
 def _limits(table: Mapping[str, Any]) -> Limits:
-    _known(table, "linkage.", LIMITS)
-    limits = Limits(**{key: _number(value, f"linkage.{key}") for key, value in table.items()})
+    check_known(table, "linkage.", LIMITS)
+    limits = Limits(**{key: as_number(value, f"linkage.{key}") for key, value in table.items()})
     limits.check("linkage.")
     return limits
 
 
 def _orient(table: Mapping[str, Any]) -> Orient:
     keys = ("token", *COORDINATES)
-    _known(table, "sky.orient.", keys)
+    check_known(table, "sky.orient.", keys)
     for key in keys:
         if key not in table:
             raise CatalogError(
                 f"sky.orient.{key}: missing; write orient = {{ token = 124, x = '+', y = '+', z = '-' }}"
             )
-    token = _integer(table["token"], "sky.orient.token")
+    token = as_integer(table["token"], "sky.orient.token")
     if token < 0:
         raise CatalogError(f"sky.orient.token: {token} is no token_id; they are numbered from 0")
     signs = {}
@@ -166,30 +238,3 @@ def _orient(table: Mapping[str, Any]) -> Orient:
             raise CatalogError(f"sky.orient.{key}: {table[key]!r} is no sign; write '+' or '-'")
         signs[key] = 1 if table[key] == "+" else -1
     return Orient(token, signs)
-
-
-def _known(table: Mapping[str, Any], prefix: str, keys: tuple[str, ...]) -> None:
-    for key in table:
-        if key not in keys:
-            raise CatalogError(f"{prefix}{key}: unknown key; here are known: {', '.join(keys)}")
-
-
-def _table(value: object, key: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise CatalogError(f"{key}: {value!r} is no table; see the README's recipe")
-    return value
-
-
-def _integer(value: object, key: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise CatalogError(f"{key}: {value!r} is no whole number")
-    return value
-
-
-def _number(value: object, key: str) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise CatalogError(f"{key}: {value!r} is no number")
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf

@@ -1,28 +1,31 @@
-"""Linking a catalogued model anew, further or less far, from what the catalog holds; the rest of it stays as it is."""
+"""Linking a catalogued model anew, further or less far, from what the catalog holds.
+
+What hangs on linkage changes with it: clusters of the recipe, and references that are their centroids, or components'.
+The rest stays as it is.
+"""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from catalog import schemas
 from catalog.errors import CatalogError
-from catalog.publish import staging
-from catalog.state import held, read_state, require, state_of
-from catalog.tables import read_columns, read_lists, read_row, write_table
-from ingest import features, linkage
-from ingest.devices import enough_memory, fits, fp64_device
+from catalog.tables import as_rows, read_columns, write_table
+from ingest import features, linkage, stored
+from ingest.changing import change, in_force, provenance
+from ingest.clusters import Clusters, members, recipe_columns
+from ingest.devices import fits, fp64_device, native_device
+from ingest.distances import block_rows, blocks
 from ingest.progress import shown
-from ingest.recipes import LIMITS, Limits
-from ingest.run import Report, chosen, tell
-
-# What a matrix was stored as; `vectors` has its values as FLOAT, exactly.
-TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+from ingest.recipes import LIMITS, Limits, Recipe, parse_recipe
+from ingest.references import Catalogued, Work, settle, write_references
+from ingest.report import Report
+from ingest.run import chosen, tell
 
 
 def relink(catalog: Path, name: str, limits: Limits, device: str = "auto") -> Report:
@@ -32,34 +35,29 @@ def relink(catalog: Path, name: str, limits: Limits, device: str = "auto") -> Re
     and the catalog is as it was.
     """
     limits.check("--")
-    where = fp64_device(device)
-    report = Report()
-    catalog = require(catalog)
-    with held(catalog) as database:  # nobody clears what is read here
-        state = state_of(database.parent) or read_state(catalog)
-        with staging(catalog) as area:
-            for model in state.named(name):
-                old = state.models[model]
-                new = area.version(model, old.name, old)
-                with enough_memory(model):
-                    _relink(report, catalog / old.folder, new, model, limits, where)
-                report.models.append(model)
-            with report.stage("publish"):
-                area.publish(replace=True)
-    return report
+    return change(catalog, name, partial(_relink, limits, fp64_device(device), native_device(device)))
 
 
-def _relink(report: Report, old: Path, new: Path, model: str, limits: Limits, device: torch.device) -> None:
-    """Write the tables that linking changes into the new version's folder."""
-    about = read_row(old, schemas.MODELS)
+def _relink(
+    limits: Limits,
+    device: torch.device,
+    native: torch.device,
+    report: Report,
+    model: str,
+    about: dict[str, Any],
+    old: Path,
+    new: Path,
+) -> Mapping[str, Any]:
+    """Write the tables that linking changes into the new version's folder; return what changes in `models`."""
     asked = limits.as_dict()
     kept = _kept(model, asked, about)
     with report.stage("read"):
-        W, digests = _rows(old, model, about)
-        basis = np.concatenate(list(read_lists(old, schemas.PRINCIPAL_COMPONENTS, "vector")))
+        W = stored.stored_rows(old, model, about)
+        digests = [digest for part in blocks(len(W), block_rows(W)) for digest in linkage.row_digests(W[part])]
+        basis = stored.components(old)
         columns = read_columns(old, schemas.FEATURES)
     with report.stage("linkage"):
-        masked = {name: _masked(columns[name]) for name in ("duplicate_of", "duplicate_count", "norm")}
+        masked = {name: stored.masked(columns[name]) for name in ("duplicate_of", "duplicate_count", "norm")}
         if fits(W.nbytes, device):
             W = W.to(device)
         linked = features.link(W, digests, basis, {"pcs": columns["pcs"], **masked}, Limits(**asked | kept), shown)
@@ -68,16 +66,33 @@ def _relink(report: Report, old: Path, new: Path, model: str, limits: Limits, de
         choice = replace(choice, radius_rule="as before")
     if "threshold" in kept:
         choice = replace(choice, threshold_rule="as before")
-    recipe = json.loads(about["recipe"])
+    recipe = parse_recipe(json.loads(about["recipe"]))
     # With nothing asked, the rule chose again.
-    recipe["linkage"] = recipe.get("linkage", {}) | asked if asked else {}
-    about |= {"recipe": json.dumps(recipe), "catalog_version": version("token-catalog"), **chosen(choice)}
+    recipe = replace(recipe, linkage=replace(recipe.linkage, **asked) if asked else Limits())
+    changed = in_force(recipe) | chosen(choice)
     tell(report, model, linked, choice)
+    told = provenance(about | changed)
+    columns = columns | linked.columns
     with report.stage("tables"):
-        provenance = json.dumps({key: value for key, value in about.items() if key != "ingested_at"})
-        write_table(new, schemas.FEATURES, model, provenance, columns | linked.columns)
-        write_table(new, schemas.COMPONENT_DIAMETERS, model, provenance, linked.diameters)
-        write_table(new, schemas.MODELS, model, provenance, {key: [value] for key, value in about.items()})
+        write_table(new, schemas.FEATURES, model, told, columns)
+        write_table(new, schemas.COMPONENT_DIAMETERS, model, told, linked.diameters)
+    seen = stored.catalogued(old, model, about, W, as_rows(schemas.FEATURES, model, columns))
+    _see(recipe, seen, Work(native, report.stage, partial(report.note, model), shown), model, told, old, new)
+    return changed
+
+
+def _see(recipe: Recipe, seen: Catalogued, work: Work, model: str, told: str, old: Path, new: Path) -> None:
+    """Write the recipe's clusters, and the references whose vector is another now."""
+    before = stored.references(old)
+    if not before:
+        return
+    inside = members(recipe.clusters, seen.features, seen.tokens, work.note)
+    known = {scored.name: scored for scored in before}
+    found = settle(recipe.references, seen, Clusters(seen.features, inside), work, known)
+    with work.stage("tables"):
+        write_table(new, schemas.RECIPE_CLUSTERS, model, told, recipe_columns(recipe.clusters, inside))
+        if found != before:
+            write_references(new, model, told, found)
 
 
 def _kept(model: str, asked: dict[str, float], about: dict[str, Any]) -> dict[str, float]:
@@ -93,24 +108,3 @@ def _kept(model: str, asked: dict[str, float], about: dict[str, Any]) -> dict[st
             f"{model}: is linked up to {radius}, and --threshold {threshold} is past that; give --radius too"
         )
     return kept
-
-
-def _rows(folder: Path, model: str, about: dict[str, Any]) -> tuple[Tensor, list[bytes]]:
-    """Return W as it was stored, and its rows' digests."""
-    if not (folder / schemas.VECTORS.file_name).exists():
-        raise CatalogError(
-            f"{model}: was ingested with --no-vectors, so its rows aren't here; ingest it again, with --replace"
-        )
-    W = torch.empty(about["n_tokens"], about["n_dims"], dtype=TYPES[about["dtype"]])
-    digests: list[bytes] = []
-    for chunk in read_lists(folder, schemas.VECTORS, "vector"):
-        rows = W[len(digests) : len(digests) + len(chunk)]
-        rows.copy_(torch.tensor(chunk))
-        digests += linkage.row_digests(rows)
-    return W, digests
-
-
-def _masked(column: Any) -> Any:
-    """Return a numeric Arrow column as a masked array."""
-    missing = column.is_null().to_numpy(zero_copy_only=False)
-    return np.ma.MaskedArray(column.fill_null(0).to_numpy(zero_copy_only=False), missing)

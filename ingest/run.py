@@ -1,11 +1,10 @@
 """The ingest, step by step: weights and tokenizer -> features -> Parquet -> a published catalog."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -15,50 +14,44 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from catalog import schemas
 from catalog.errors import CatalogError
 from catalog.publish import already_there, conflicts, staging
+from catalog.selection import check_conditions
 from catalog.state import read_state
-from catalog.tables import TableWriter, lists_of, vector_row_group, write_table
+from catalog.tables import TableWriter, as_rows, lists_of, vector_row_group, write_table
 from ingest import features
-from ingest.devices import described, enough_memory, fp64_device
-from ingest.distances import blocks
+from ingest.clusters import Clusters, Scored, members, recipe_columns
+from ingest.devices import described, enough_memory, fp64_device, native_device
+from ingest.distances import Ids, blocks
 from ingest.features import Linked, Rows, Scan
 from ingest.geometry import Components
 from ingest.progress import shown
 from ingest.radius import Choice
-from ingest.recipes import AXES, Limits, Recipe
+from ingest.recipes import AXES, Limits, Recipe, chosen_for, load_recipe, shipped
+from ingest.references import Catalogued, Work, check_vectors, settle, write_references
+from ingest.report import Report
 from ingest.sources import Options, Source, resolve
 from ingest.vocabulary import Token, load_vocabulary, require_rows, token_columns
 from ingest.weights import Matrix
 
 
-@dataclass
-class Report:
-    """What an ingest did: the models it published, what it chose, what the user should know, and seconds by stage."""
-
-    models: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the time spent inside to a stage."""
-        began = time.perf_counter()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
-
-
 @dataclass(frozen=True)
 class Job:
-    """What the matrices of one ingest have in common. `vocabulary` is None with `--no-tokenizer`."""
+    """What the matrices of one ingest have in common.
+
+    `vocabulary` is None with `--no-tokenizer`; `chosen` names a shipped recipe that was chosen by itself; `native` is
+    the device whose own bf16 products are told.
+    """
 
     source: Source
     vocabulary: dict[int, Token] | None
     recipe: Recipe
+    chosen: str | None
     device: torch.device
+    native: torch.device
     with_vectors: bool
     report: Report
 
@@ -77,18 +70,25 @@ def ingest(
 ) -> Report:
     """Catalogue every matrix of a source, and publish them together; `limits` go before the recipe's.
 
-    On bad input: CatalogError, and the catalog is as it was.
+    Without a recipe, the one that ships for this model, or else the default. On bad input: CatalogError, and the
+    catalog is as it was.
     """
     report = Report()
-    recipe = (recipe or Recipe()).linked(limits or Limits())
-    where = fp64_device(device)
+    limits = limits or Limits()
+    (recipe or Recipe()).linked(limits)  # refused before anything is fetched
+    where, native = fp64_device(device), native_device(device)
     with report.stage("source"):
         found = resolve(source, options)
     report.warnings += found.warnings
+    chosen = None if recipe else _chosen(found)
+    if chosen:
+        recipe = load_recipe(shipped(chosen))
+        report.note(found.name, f"recipe {chosen}, which is for this model; --recipe gives another")
+    recipe = (recipe or Recipe()).linked(limits)
     _refuse_early(catalog, found, recipe, replace=replace)
     with report.stage("tokenizer"):
         vocabulary = _vocabulary(found) if with_tokenizer else None
-    job = Job(found, vocabulary, recipe, where, with_vectors, report)
+    job = Job(found, vocabulary, recipe, chosen, where, native, with_vectors, report)
     with staging(catalog) as area:
         for model, (role, matrix) in found.matrices.items():
             with enough_memory(model):
@@ -99,10 +99,18 @@ def ingest(
     return report
 
 
+def _chosen(found: Source) -> str | None:
+    """Return the name of the shipped recipe that is for a model by itself."""
+    _, matrix = next(iter(found.matrices.values()))
+    return chosen_for(found.name, found.source, matrix.n_tokens, matrix.n_dims)
+
+
 def _refuse_early(catalog: Path, found: Source, recipe: Recipe, *, replace: bool) -> None:
     """Refuse what can be refused before any work is done."""
     for _, matrix in found.matrices.values():
-        recipe.sky.check(matrix.n_tokens, matrix.n_dims)
+        recipe.check(matrix.n_tokens, matrix.n_dims)
+        check_vectors(recipe.references, matrix.n_dims)
+    check_conditions({cluster.key: cluster.where for cluster in recipe.clusters})
     taken = conflicts(read_state(catalog), dict.fromkeys(found.matrices, found.name))
     if taken and not replace:
         raise already_there(taken)
@@ -135,21 +143,47 @@ def _catalogue(job: Job, folder: Path, model: str, role: str | None, matrix: Mat
         with stage("linkage"):
             W, basis = rows.whole(), components.vectors
             linked = features.link(W, scanned.digests, basis, columns, job.recipe.linkage, shown)
+        columns |= linked.columns
+        about |= chosen(linked.choice)
+        tell(job.report, model, linked, linked.choice)
+        tokens = token_columns(job.vocabulary or {}, matrix.n_tokens)
+        inside, scored = _see(job, model, W, columns, tokens, components)
         with stage("vectors' rest"):
             vectors.result()
-    columns |= linked.columns
-    about |= chosen(linked.choice)
     provenance = json.dumps(about)
-    tell(job.report, model, linked, linked.choice)
     with stage("tables"):
         write_table(folder, schemas.FEATURES, model, provenance, columns)
         write_table(folder, schemas.COMPONENT_DIAMETERS, model, provenance, linked.diameters)
+        write_table(folder, schemas.RECIPE_CLUSTERS, model, provenance, recipe_columns(job.recipe.clusters, inside))
+        write_references(folder, model, provenance, scored)
         _write_components(folder, model, components, provenance)
-        tokens = token_columns(job.vocabulary or {}, matrix.n_tokens)
         write_table(folder, schemas.TOKENS, model, provenance, tokens)
         about["ingested_at"] = datetime.now(UTC).replace(tzinfo=None)
         write_table(folder, schemas.MODELS, model, provenance, {key: [value] for key, value in about.items()})
     job.report.warnings += [f"{model}: {warning}" for warning in _warnings(job, matrix, scanned, components)]
+
+
+def _see(
+    job: Job, model: str, W: Tensor, columns: Mapping[str, Any], tokens: Mapping[str, Any], components: Components
+) -> tuple[dict[str, Ids], list[Scored]]:
+    """Return the tokens of the recipe's clusters, and its references with their scores."""
+    seen = Catalogued(
+        W,
+        as_rows(schemas.FEATURES, model, columns),
+        lambda: as_rows(schemas.TOKENS, model, tokens),
+        lambda: components.vectors,
+        job.recipe.sky.axes(),
+    )
+    note = partial(job.report.note, model)
+    try:
+        with job.report.stage("clusters"):
+            inside = members(job.recipe.clusters, seen.features, seen.tokens, note)
+        work = Work(job.native, job.report.stage, note, shown)
+        return inside, settle(job.recipe.references, seen, Clusters(seen.features, inside), work, {})
+    except CatalogError as error:
+        if job.chosen is None:
+            raise
+        raise CatalogError(f"recipe {job.chosen}, which is for this model: {error}; --recipe gives another") from None
 
 
 def _about(job: Job, role: str | None, matrix: Matrix, scanned: Scan) -> dict[str, Any]:
@@ -186,12 +220,13 @@ def chosen(choice: Choice) -> dict[str, Any]:
 
 def tell(report: Report, model: str, linked: Linked, choice: Choice) -> None:
     """Report how far a model was linked, and where that found nothing."""
-    report.notes.append(f"{model}: {choice}")
+    report.note(model, str(choice))
     distance = linked.columns["nn_distance"]
     if len(distance) > 1 and np.ma.getmaskarray(distance).all():
-        report.notes.append(
-            f"{model}: no two different rows are nearer than {choice.radius:g}; "
-            f"`token-catalog relink {model} --radius R` links further"
+        report.note(
+            model,
+            f"no two different rows are nearer than {choice.radius:g}; "
+            f"`token-catalog relink {model} --radius R` links further",
         )
 
 

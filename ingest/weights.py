@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -89,6 +91,18 @@ def checked_matrix(path: Path, tensor: str, shape: tuple[int, ...], dtype: str) 
     if dtype not in DTYPES:
         raise CatalogError(f"{where} is stored as {dtype}; bf16, fp16 and fp32 are read: convert it to one of them")
     return Matrix(path, tensor, DTYPES[dtype], *shape)
+
+
+def read_vector(path: Path, tensor: str, where: str) -> npt.NDArray[np.float32]:
+    """Return a vector of any floating type as fp32; CatalogError where there is none, `where` says who asked."""
+    with _opened(path) as file:
+        if tensor not in file.keys():  # noqa: SIM118
+            raise CatalogError(f"{where}: {path}: no tensor '{tensor}'; it has {listed(file.keys())}")
+        found: Tensor = file.get_tensor(tensor)
+    if found.dim() != 1 or not found.is_floating_point():
+        raise CatalogError(f"{where}: {path}: '{tensor}' is no vector, but {found.dtype} of shape {list(found.shape)}")
+    vector: npt.NDArray[np.float32] = found.float().numpy()
+    return vector
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from ingest.demo import demo_model
-from ingest.run import Report, ingest
+from ingest.report import Report
+from ingest.run import ingest
 from ingest.sources import Options
 from queries.session import connected, find_shell
 

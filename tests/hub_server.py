@@ -29,7 +29,8 @@ from huggingface_hub import close_session, constants
 from huggingface_hub.utils import _http
 from safetensors.torch import save_file
 
-from ingest.run import Report, ingest
+from ingest.report import Report
+from ingest.run import ingest
 from ingest.sources import Options
 from tests.test_sources import save_tokenizer
 

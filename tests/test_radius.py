@@ -16,7 +16,8 @@ from ingest import features, radius
 from ingest.points import Vectors
 from ingest.radius import choose, gap
 from ingest.recipes import Limits, Recipe, load_recipe, parse_recipe
-from ingest.run import Report, ingest
+from ingest.report import Report
+from ingest.run import ingest
 from ingest.sources import Options
 from tests.benchmarks.synthetic import N_CLUMP, N_CLUMP_VECTORS, write_synthetic
 from tests.helpers import ingest_bare, rows

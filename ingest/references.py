@@ -1,0 +1,245 @@
+"""A recipe's references -> their vectors and every row's scores, in the order in which they build on each other.
+
+References that build on no other's clusters are resolved first, and scored in one pass over W; then those that build on
+theirs; and so on.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from catalog import schemas
+from catalog.errors import CatalogError
+from catalog.tables import TableWriter, lists_of, write_table
+from ingest.centroids import centroid
+from ingest.clusters import Clusters, Scored
+from ingest.devices import described
+from ingest.distances import Ids
+from ingest.geometry import Floats
+from ingest.progress import Progress, silent
+from ingest.recipe_entries import Reference
+from ingest.scores import Pointing, Scores, Vector, pointing, score
+from ingest.weights import read_vector
+
+
+@dataclass(frozen=True)
+class Catalogued:
+    """A catalogued matrix, as far as references need it; what few of them need is read when it is asked for.
+
+    `W` (n_tokens, n_dims) as stored; `features` and `tokens`, those tables; `components` (n_dims, n_dims), in rows;
+    `axes`, the components of the x, y and z axes, negative where flipped.
+    """
+
+    W: Tensor
+    features: pa.Table
+    tokens: Callable[[], pa.Table]
+    components: Callable[[], Floats]
+    axes: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Work:
+    """How references are scored: on which device natively, and whom to tell of it."""
+
+    native: torch.device
+    stage: Callable[[str], AbstractContextManager[None]]
+    note: Callable[[str], None]
+    progress: Progress = silent
+
+
+def check_vectors(references: Sequence[Reference], n_dims: int) -> None:
+    """Raise CatalogError where the file of a reference can't serve W's width."""
+    for reference in references:
+        if reference.kind == "vector":
+            _pointing(reference, _from_file(reference, n_dims))
+
+
+def settle(
+    references: Sequence[Reference], matrix: Catalogued, clusters: Clusters, work: Work, known: Mapping[str, Scored]
+) -> list[Scored]:
+    """Resolve and score references, in their order; CatalogError names the one that can't be had.
+
+    What is `known` of them already stays; of those that build on clusters, as long as their vector is the same.
+    """
+    found: dict[str, Scored] = {}
+    left = list(references)
+    while left:
+        waiting = {reference.name for reference in left}
+        ready = [reference for reference in left if reference.builds_on not in waiting]
+        fresh = []
+        with work.stage("references"):
+            for reference in ready:
+                before = known.get(reference.name)
+                if before is not None and reference.kind != "centroid":
+                    found[reference.name] = before
+                elif there := _there(reference, matrix, clusters, work):
+                    same = before is not None and np.array_equal(before.vector, there.vector)
+                    if before is not None and same:
+                        found[reference.name] = before
+                    else:
+                        fresh.append((reference, there))
+        for (reference, there), scores in zip(fresh, _scored(matrix, [there for _, there in fresh], work), strict=True):
+            found[reference.name] = Scored(reference.name, _about(reference, there, work.native), scores)
+        for reference in ready:
+            if scored := found.get(reference.name):
+                clusters.add(scored)
+        left = [reference for reference in left if reference.name not in {done.name for done in ready}]
+    return [found[reference.name] for reference in references if reference.name in found]
+
+
+def write_references(folder: Path, model: str, provenance: str, found: Sequence[Scored]) -> None:
+    """Write `reference_vectors` and `scores`."""
+    keys = [column.name for column in schemas.REFERENCE_VECTORS.columns if column.name not in ("model", "reference")]
+    columns: dict[str, Any] = {key: [scored.about[key] for scored in found] for key in keys}
+    columns["vector"] = lists_of(np.stack([scored.vector for scored in found])) if found else []
+    columns["reference"] = [scored.name for scored in found]
+    write_table(folder, schemas.REFERENCE_VECTORS, model, provenance, columns)
+    with TableWriter(folder, schemas.SCORES, model, provenance) as writer:
+        for scored in found:
+            n_tokens = len(scored.scores["dot"])
+            ids = np.arange(n_tokens, dtype=np.int32)
+            writer.write({"reference": [scored.name] * n_tokens, "token_id": ids, **scored.scores})
+
+
+def _there(reference: Reference, matrix: Catalogued, clusters: Clusters, work: Work) -> Pointing | None:
+    """Resolve a reference; None, with a note, where it is optional and can't be had."""
+    try:
+        return _pointing(reference, _vector(reference, matrix, clusters))
+    except CatalogError as error:
+        if not reference.optional:
+            raise
+        work.note(f"no reference '{reference.name}': {error}")
+        return None
+
+
+def _pointing(reference: Reference, vector: Floats | Vector) -> Pointing:
+    with np.errstate(over="ignore"):
+        scaled = (vector * (1.0 if reference.scale is None else reference.scale)).astype(np.float32)
+    try:
+        return pointing(scaled)
+    except ValueError as error:
+        raise CatalogError(f"{reference.key}: the vector {error}") from None
+
+
+def _vector(reference: Reference, matrix: Catalogued, clusters: Clusters) -> Floats | Vector:
+    """Return the vector that a reference asks for, before it is scaled."""
+    value = reference.value
+    match reference.kind:
+        case "mean":
+            return centroid(matrix.W, _finite(matrix.features))
+        case "centroid":
+            try:
+                return centroid(matrix.W, _finite(matrix.features, clusters.ids(value)))
+            except CatalogError as error:
+                raise CatalogError(f"{reference.key}: {error}") from None
+        case "sky":
+            return _towards(matrix, value["lat"], value["lon"])
+        case "pc":
+            component: Floats = math.copysign(1.0, value) * matrix.components()[abs(value) - 1]
+            return component
+        case "vector":
+            return _from_file(reference, matrix.W.shape[1])
+        case _:
+            row: Vector = matrix.W[_token(reference, matrix)].float().cpu().numpy()
+            return row
+
+
+def _token(reference: Reference, matrix: Catalogued) -> int:
+    """Return the token whose row is the reference."""
+    if reference.kind == "text":
+        token = _of_text(reference, matrix.tokens())
+    elif reference.kind == "first_in_box":
+        token = _first_in_box(reference, matrix.features)
+    else:
+        token = int(reference.value)
+    if token >= len(matrix.W):
+        raise CatalogError(f"{reference.key}: {token}: W has rows 0 to {len(matrix.W) - 1}")
+    return token
+
+
+def _of_text(reference: Reference, tokens: pa.Table) -> int:
+    """Return the token of a text: of several, the one that the text is tokenized to."""
+    texts, roundtrips = tokens["text"].to_pylist(), tokens["roundtrips"].to_pylist()
+    found = [i for i, text in enumerate(texts) if text == reference.value]
+    surest = [i for i in found if roundtrips[i]] if len(found) > 1 else found
+    if len(surest) != 1:
+        which = f"that of {len(found)}: {', '.join(map(str, found[:6]))}" if found else "of no token"
+        raise CatalogError(f"{reference.key}: {reference.value!r} is the text {which}; name one with token = ID")
+    return surest[0]
+
+
+def _first_in_box(reference: Reference, features: pa.Table) -> int:
+    """Return the lowest token in a window of the sky, as `box_search` has it."""
+    box = reference.value
+    half = box["diameter"] / 2
+    inside = np.ones(len(features), np.bool_)
+    for name in ("lat", "lon"):
+        degrees = features[name].to_numpy()  # NaN where NULL
+        inside &= (degrees >= box[name] - half) & (degrees <= box[name] + half)
+    if not inside.any():
+        raise CatalogError(
+            f"{reference.key}: no token in the window of {box['diameter']:g} degrees at ({box['lat']:g}, "
+            f"{box['lon']:g}); widen it: box_search shows what is there"
+        )
+    return int(inside.argmax())
+
+
+def _towards(matrix: Catalogued, lat: float, lon: float) -> Floats:
+    """Return the unit vector that points to a place on the sky (notebook 1.4a)."""
+    up, around = math.radians(lat), math.radians(lon)
+    place = (math.cos(up) * math.cos(around), math.cos(up) * math.sin(around), math.sin(up))
+    components = matrix.components()
+    direction: Floats = sum(
+        part * math.copysign(1.0, axis) * components[abs(axis) - 1]
+        for part, axis in zip(place, matrix.axes, strict=True)
+    )
+    unit: Floats = direction / np.linalg.norm(direction)
+    return unit
+
+
+def _from_file(reference: Reference, n_dims: int) -> Vector:
+    vector = read_vector(Path(reference.value["file"]), reference.value["key"], reference.key)
+    if len(vector) != n_dims:
+        raise CatalogError(f"{reference.key}: has {len(vector):,} numbers, and W's rows have {n_dims:,}")
+    return vector
+
+
+def _scored(matrix: Catalogued, pointings: Sequence[Pointing], work: Work) -> list[Scores]:
+    if not pointings:
+        return []
+    features = matrix.features
+    norms = features["norm_bf16"].combine_chunks().fill_null(0).to_numpy()
+    own = np.arange(len(features), dtype=np.int32)
+    duplicate_of = features["duplicate_of"].combine_chunks()
+    firsts: Ids = np.where(duplicate_of.is_valid(), duplicate_of.fill_null(0), own).astype(np.int32)
+    return score(matrix.W, norms, firsts, pointings, work.native, work.stage, work.progress)
+
+
+def _finite(features: pa.Table, ids: Ids | None = None) -> Ids:
+    """Return those of some tokens, or of all, whose rows are finite; CatalogError where there is none."""
+    finite = features["norm"].combine_chunks().is_valid().to_numpy(zero_copy_only=False)
+    kept = np.flatnonzero(finite).astype(np.int32) if ids is None else ids[finite[ids]]
+    if not len(kept):
+        raise CatalogError("none of its rows is finite")
+    return kept
+
+
+def _about(reference: Reference, there: Pointing, native: torch.device) -> dict[str, Any]:
+    return {
+        "kind": reference.kind,
+        "recipe": json.dumps(reference.as_dict()),
+        "vector": there.vector,
+        "norm": there.norm,
+        "self_dot_bf16": there.self_dot_bf16,
+        "device": described(native),
+        "torch_version": torch.__version__,
+    }
