@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.run import ingest
-from ingest.sources import Options
-from tests.helpers import MINILM, minilm_folder
+from ingest.demo import ingest_demo
 from tests.hub_server import Hub, serving_a_model
 
 
@@ -18,9 +16,9 @@ def _no_catalog_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def minilm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a catalog of all-MiniLM-L6-v2. Read it; don't publish to it."""
+    """Return the demo's catalog, of all-MiniLM-L6-v2. Read it; don't publish to it."""
     catalog = tmp_path_factory.mktemp("minilm") / "catalog"
-    ingest(catalog, str(minilm_folder()), Options(name=MINILM))
+    ingest_demo(catalog, "auto")
     return catalog
 
 

@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.rounding import dot_bf16, nearest_bf16, norm_bf16
+from ingest import rounding
+from ingest.rounding import dot_bf16, dots_bf16, nearest_bf16, norm_bf16, quotient_bf16, rounded_to_odd, unit_bf16
 
 
 def bf16_value(bits: int) -> float:
@@ -140,3 +141,79 @@ def test_the_order_of_columns_and_the_number_of_threads_change_nothing(threads: 
         assert dot_bf16(rows[:20], vector).tolist() == exact
     finally:
         torch.set_num_threads(before)
+
+
+@given(st.lists(BF16 | SMALL_BF16, min_size=1, max_size=6), BF16.filter(lambda value: value > 0))
+def test_a_quotient_is_the_bf16_nearest_to_the_exact_one(row: list[float], divisor: float) -> None:
+    got = quotient_bf16(torch.tensor([row]), torch.tensor([divisor]))[0].tolist()
+    assert [value + 0.0 for value in got] == [nearest_by_search(Fraction(value) / Fraction(divisor)) for value in row]
+
+
+def test_no_quotient_of_two_significands_is_rounded_twice() -> None:
+    """Every pair of significands of 8 bits, in normal numbers, and where the quotient is under 2⁻¹²⁶."""
+    numbers = torch.arange(128, 256, dtype=torch.float64)
+    for exponent in (0, -126 - 7, -130 - 7, -134 - 7, -135 - 7):
+        dividends = torch.ldexp(numbers, torch.tensor(exponent))
+        kept = dividends == nearest_bf16(dividends).double()
+        found = quotient_bf16(dividends[kept].expand(128, -1).float(), numbers.float())
+        exact = dividends[kept] / numbers[:, None]
+        # In fp64 a quotient keeps 45 bits more than bf16 has: none of these lies that near to a midpoint but on one.
+        assert torch.equal(found.float() + 0.0, nearest_bf16(exact))
+
+
+@given(
+    st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=5).filter(
+        lambda values: any(values)
+    )
+)
+def test_a_unit_vector_is_rounded_once_from_the_exact_one(values: list[float]) -> None:
+    got = unit_bf16(torch.tensor(values, dtype=torch.float64)).tolist()
+    square = exact_dot(values, values)
+    expected = [math.copysign(nearest_root_by_search(Fraction(value) ** 2 / square), value) + 0.0 for value in values]
+    assert got == expected
+
+
+def test_a_unit_vectors_element_on_a_midpoint_goes_to_the_even_one() -> None:
+    """257/512 is halfway between 128/256 and 129/256; so is the first element of (257, …)/512, of a norm of 512."""
+    rest = 512**2 - 257**2
+    squares = []
+    while rest:
+        root = min(math.isqrt(rest), 255)
+        squares.append(float(root))
+        rest -= root * root
+    got = unit_bf16(torch.tensor([257.0, *squares], dtype=torch.float64))
+    assert got[0] == 0.5
+    assert unit_bf16(torch.tensor([257.0, *squares, 2.0**-60], dtype=torch.float64))[0] == 0.5
+    more = unit_bf16(torch.tensor([math.nextafter(257.0, 300), *squares], dtype=torch.float64))
+    assert more[0] == 0.50390625
+
+
+@given(st.lists(st.lists(BF16 | SMALL_BF16, min_size=4, max_size=4), min_size=1, max_size=4))
+def test_several_vectors_at_once_give_what_each_gives_alone(rows: list[list[float]]) -> None:
+    values = torch.tensor(rows, dtype=torch.float64)
+    sums, found = dots_bf16(values, values.T, torch.linalg.vector_norm(values, dim=1))
+    assert found.tolist() == [[nearest_by_search(exact_dot(a, b)) for b in rows] for a in rows]
+    assert torch.equal(sums, values @ values.T)
+
+
+def test_only_what_no_bound_settles_goes_to_exact_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 2,000 random rows none; of rows whose terms cancel to 0, none either; a tie does."""
+    exact: list[int] = []
+    original = rounding._exact_sum
+    monkeypatch.setattr(rounding, "_exact_sum", lambda terms: exact.append(len(terms)) or original(terms))
+    generator = torch.Generator().manual_seed(7)
+    rows = torch.randn(2000, 300, generator=generator).bfloat16().double()
+    dot_bf16(rows, rows[5])
+    apart = torch.eye(300, dtype=torch.float64)
+    assert dot_bf16(apart, apart[3]).tolist() == apart[3].tolist()
+    assert exact == []
+    assert dot_bf16(torch.tensor([[1.0, 2**-8, 2**-80]], dtype=torch.float64), torch.ones(3).double()) == 1.0078125
+    assert exact == [3]
+
+
+@given(st.lists(st.floats(-1e30, 1e30), min_size=1, max_size=8))
+def test_rounded_to_odd_stands_on_the_exact_values_side_of_every_number_with_fewer_bits(terms: list[float]) -> None:
+    nearest = math.fsum(terms)
+    exact = sum(map(Fraction, terms), Fraction(0))
+    odd = rounded_to_odd(nearest, float(exact - Fraction(nearest)))
+    assert nearest_bf16(torch.tensor([odd], dtype=torch.float64)).tolist() == [nearest_by_search(exact)]

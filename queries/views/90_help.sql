@@ -12,6 +12,9 @@ with relations as (
                     'features',
                     'principal_components',
                     'component_diameters',
+                    'reference_vectors',
+                    'scores',
+                    'recipe_clusters',
                     'vectors'
                 ) then 'table'
             else 'view'
