@@ -15,7 +15,7 @@ import pytest
 from queries.session import find_shell
 from tests.helpers import MINILM, bf16_matrix, save_bare
 
-COMMANDS = ("ingest", "demo", "relink", "models", "remove", "rebuild", "shell", "sql")
+COMMANDS = ("ingest", "demo", "relink", "add-references", "models", "remove", "rebuild", "shell", "sql")
 
 
 def run(*arguments: str, stdin: str = "", env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

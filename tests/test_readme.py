@@ -10,15 +10,17 @@ import pytest
 import typer.main
 
 from catalog.schemas import TABLES
-from ingest.recipes import Limits, load_recipe
+from ingest.recipes import Limits, load_additions, load_recipe
+from tests.helpers import rows
 from tests.readme import README, answer, pairs
 from token_catalog import app
 
 QUESTIONS = pairs(README.read_text(encoding="utf-8"))
 
 
-def test_there_are_thirteen_questions() -> None:
-    assert len(QUESTIONS) == 13
+def test_there_are_seventeen_questions() -> None:
+    assert len(set(re.findall(r"^\*\*(\d+)\. ", README.read_text(encoding="utf-8"), re.MULTILINE))) == 17
+    assert len(QUESTIONS) == 18  # two of them in two parts; the last one's answer depends on the machine
 
 
 @pytest.mark.parametrize(("sql", "text"), QUESTIONS, ids=[str(i) for i in range(1, len(QUESTIONS) + 1)])
@@ -39,13 +41,18 @@ def test_its_commands_have_only_options_that_exist() -> None:
         subcommand.make_parser(typer.Context(subcommand)).parse_args(args=rest)
 
 
-def test_its_recipe_is_one(tmp_path: Path) -> None:
-    (recipe,) = re.findall(r"```toml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+def test_its_recipes_are_ones(minilm: Path, tmp_path: Path) -> None:
+    recipe, additions = re.findall(r"```toml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     path = tmp_path / "recipe.toml"
     path.write_text(recipe, encoding="utf-8")
     loaded = load_recipe(path)
     assert loaded.sky.axes() == (1, 3, 2)
     assert loaded.linkage == Limits(0.02, 0.002)
+    assert [reference.name for reference in loaded.references] == ["1.4a", "1.5c", "mean", "largest-component"]
+    assert [cluster.name for cluster in loaded.clusters] == ["spike"]
+    path.write_text(additions, encoding="utf-8")
+    (reference,) = load_additions(path).references
+    assert rows(minilm, f"select count(*) > 0 from members('{reference.value}')") == [(True,)]
 
 
 def test_ones_own_tables_are_made_as_it_says(minilm: Path, tmp_path: Path) -> None:
