@@ -59,8 +59,15 @@ class Work:
 def check_vectors(references: Sequence[Reference], n_dims: int) -> None:
     """Raise CatalogError where the file of a reference can't serve W's width."""
     for reference in references:
-        if reference.kind == "vector":
+        if reference.kind == "vector" and not reference.optional:
             _pointing(reference, _from_file(reference, n_dims))
+
+
+def check_texts(references: Sequence[Reference], tokens: Mapping[str, Sequence[Any]]) -> None:
+    """Raise CatalogError where the text of a reference isn't one token's; `tokens` has the columns of that table."""
+    for reference in references:
+        if reference.kind == "text" and not reference.optional:
+            _of_text(reference, tokens["text"], tokens["roundtrips"])
 
 
 def settle(
@@ -156,7 +163,8 @@ def _vector(reference: Reference, matrix: Catalogued, clusters: Clusters) -> Flo
 def _token(reference: Reference, matrix: Catalogued) -> int:
     """Return the token whose row is the reference."""
     if reference.kind == "text":
-        token = _of_text(reference, matrix.tokens())
+        tokens = matrix.tokens()
+        token = _of_text(reference, tokens["text"].to_pylist(), tokens["roundtrips"].to_pylist())
     elif reference.kind == "first_in_box":
         token = _first_in_box(reference, matrix.features)
     else:
@@ -166,9 +174,8 @@ def _token(reference: Reference, matrix: Catalogued) -> int:
     return token
 
 
-def _of_text(reference: Reference, tokens: pa.Table) -> int:
+def _of_text(reference: Reference, texts: Sequence[str | None], roundtrips: Sequence[bool | None]) -> int:
     """Return the token of a text: of several, the one that the text is tokenized to."""
-    texts, roundtrips = tokens["text"].to_pylist(), tokens["roundtrips"].to_pylist()
     found = [i for i, text in enumerate(texts) if text == reference.value]
     surest = [i for i in found if roundtrips[i]] if len(found) > 1 else found
     if len(surest) != 1:

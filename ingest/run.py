@@ -31,7 +31,7 @@ from ingest.geometry import Components
 from ingest.progress import shown
 from ingest.radius import Choice
 from ingest.recipes import AXES, Limits, Recipe, chosen_for, load_recipe, shipped
-from ingest.references import Catalogued, Work, check_vectors, settle, write_references
+from ingest.references import Catalogued, Work, check_texts, check_vectors, settle, write_references
 from ingest.report import Report
 from ingest.sources import Options, Source, resolve
 from ingest.vocabulary import Token, load_vocabulary, require_rows, token_columns
@@ -130,6 +130,8 @@ def _vocabulary(found: Source) -> dict[int, Token]:
 def _catalogue(job: Job, folder: Path, model: str, role: str | None, matrix: Matrix) -> None:
     """Write every table of one matrix into its version folder."""
     stage = job.report.stage
+    tokens = token_columns(job.vocabulary or {}, matrix.n_tokens)
+    check_texts(job.recipe.references, tokens)  # before any work is done
     rows = Rows(matrix, job.device, shown)
     with stage("scan"):
         scanned = features.scan(rows)
@@ -146,7 +148,6 @@ def _catalogue(job: Job, folder: Path, model: str, role: str | None, matrix: Mat
         columns |= linked.columns
         about |= chosen(linked.choice)
         tell(job.report, model, linked, linked.choice)
-        tokens = token_columns(job.vocabulary or {}, matrix.n_tokens)
         inside, scored = _see(job, model, W, columns, tokens, components)
         with stage("vectors' rest"):
             vectors.result()

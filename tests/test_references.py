@@ -16,7 +16,7 @@ from catalog.errors import CatalogError
 from catalog.state import read_state
 from catalog.tables import read_row
 from ingest.recipe_entries import Reference
-from ingest.recipes import Limits, Recipe, load_recipe, parse_recipe
+from ingest.recipes import SHIPPED, Limits, Recipe, load_recipe, parse_recipe
 from ingest.references import _token
 from ingest.report import Report
 from ingest.stored import catalogued, rows_of
@@ -251,6 +251,40 @@ def test_the_shell_points_at_a_reference_as_the_ingest_did(tmp_path: Path) -> No
             assert differing == [(300, 300)]
 
 
+CERTIFIED = "select dot_bf16, cosine_bf16 from scores where model = '{}' and reference = '{}' order by token_id"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_the_order_of_rows_changes_neither_a_centroid_nor_a_certified_score(tmp_path: Path, dtype: torch.dtype) -> None:
+    W, _ = planted(400, 40, 6)
+    W = (W.float() * 1.01).to(dtype)
+    order = torch.randperm(400, generator=torch.Generator().manual_seed(1))
+    for name, matrix in (("plain", W), ("shuffled", W[order])):
+        ingest_bare(tmp_path / "c", matrix, name)
+    vectors = "select vector from reference_vectors where reference = '{}' order by model"
+    for reference in ("mean", "largest-component"):
+        (plain, shuffled) = rows(tmp_path / "c", vectors.format(reference))
+        assert plain == shuffled
+        scores = rows(tmp_path / "c", CERTIFIED.format("plain", reference))
+        assert rows(tmp_path / "c", CERTIFIED.format("shuffled", reference)) == [scores[i] for i in order.tolist()]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU at hand")
+def test_a_gpu_gives_the_same_references_and_certified_scores(tmp_path: Path) -> None:
+    W, _ = planted(3000, 300, 6)
+    for device in ("cpu", "cuda"):
+        ingest_bare(tmp_path / "c", W, device, device=device)
+    for reference in ("mean", "largest-component"):
+        query = f"select vector, self_dot_bf16 from reference_vectors where reference = '{reference}' order by model"
+        (cpu, cuda) = rows(tmp_path / "c", query)
+        assert cpu == cuda
+        assert rows(tmp_path / "c", CERTIFIED.format("cpu", reference)) == rows(
+            tmp_path / "c", CERTIFIED.format("cuda", reference)
+        )
+    ((named,),) = rows(tmp_path / "c", "select distinct device from reference_vectors where model = 'cuda'")
+    assert named.startswith("cuda (")
+
+
 def test_what_a_reference_was_is_told(tmp_path: Path) -> None:
     W = bf16_matrix(40, 6)
     ingested(tmp_path, W, reference("token = 3\nscale = 2.0"))
@@ -325,3 +359,52 @@ def test_a_cluster_without_a_token_is_noted(tmp_path: Path) -> None:
     report = ingested(tmp_path, bf16_matrix(40, 6), '[[cluster]]\nname = "none"\nwhere = "norm > 1e9"\n')
     assert "m: cluster 'none' has no token: norm > 1e9" in report.notes
     assert rows(tmp_path / "c", "from clusters where cluster = 'none'") == []
+
+
+def of_the_study(monkeypatch: pytest.MonkeyPatch) -> torch.Tensor:
+    """Return a small W that the notebooks' recipe is for, by its name and (for this test) its shape.
+
+    Its components are the four axes; tokens 124 to 140 are short rows towards latitude -7.2888, longitude 6.94.
+    """
+    axes = torch.diag(torch.tensor([3.0, 2.0, 1.0, 0.5]))
+    W = torch.cat([torch.cat([axes, -axes]) * (1 + i / 100) for i in range(38)])
+    up, around = math.radians(-7.2888), math.radians(6.94)
+    towards = torch.tensor([math.cos(up) * math.cos(around), math.sin(up), math.cos(up) * math.sin(around), 0.1])
+    W[124:141] = towards * 1e-5 * torch.linspace(1, 1.1, 17)[:, None]
+    monkeypatch.setitem(SHIPPED, "qwen3-4b-instruct-2507", (304, 4))
+    return W
+
+
+def test_the_notebooks_recipe_is_taken_by_itself_for_their_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    W = of_the_study(monkeypatch)
+    report = ingest_bare(tmp_path / "c", W, "Qwen3-4B-Instruct-2507")
+    assert report.notes[0] == (
+        "Qwen3-4B-Instruct-2507: recipe qwen3-4b-instruct-2507, which is for this model; --recipe gives another"
+    )
+    references = ["1.4a", "1.5c", "1.5d", "1.6a", "row-124", "mean"]
+    assert [name for (name,) in rows(tmp_path / "c", "select reference from reference_vectors")] == references
+    assert vector(tmp_path, "1.5d") == vector(tmp_path, "row-124") == W[124].tolist()
+    assert vector(tmp_path, "1.6a") == exact_mean(W[124:141].tolist())
+    assert rows(tmp_path / "c", "select linkage_radius, linkage_threshold from models") == [(0.02, 0.002)]
+    ingest_bare(tmp_path / "c", W, "other")
+    assert rows(tmp_path / "c", "select reference from reference_vectors", "other") == [
+        ("mean",),
+        ("largest-component",),
+    ]
+
+
+def test_where_the_recipe_that_was_taken_by_itself_does_not_fit_the_way_out_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    W = of_the_study(monkeypatch)
+    W[124:141] *= torch.tensor([1, 1, -1, 1])
+    W[124, 2] *= -1
+    W[124, 1] *= 1.01
+    with pytest.raises(CatalogError) as error:
+        ingest_bare(tmp_path / "c", W, "Qwen3-4B-Instruct-2507")
+    assert str(error.value) == (
+        "recipe qwen3-4b-instruct-2507, which is for this model: reference '1.5d'.first_in_box: no token in the window "
+        "of 0.001 degrees at (-7.2888, 6.94); widen it: box_search shows what is there; --recipe gives another"
+    )

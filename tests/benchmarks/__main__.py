@@ -11,14 +11,29 @@ import tempfile
 from pathlib import Path
 
 from queries.session import find_shell
-from tests.benchmarks import N_DIMS, N_TOKENS
+from tests.benchmarks import LAT, LON, N_DIMS, N_TOKENS
 from tests.benchmarks.linking import RADIUS, THRESHOLD, Bench, print_linkage
 from tests.benchmarks.measuring import measured
 from tests.benchmarks.questions import print_questions
 
 MODEL = "synthetic"
+COMMAND = (sys.executable, "-m", "token_catalog")
 SYNTHETIC = (sys.executable, "-m", "tests.benchmarks.synthetic")
 PARTS = ("questions", "linkage")
+# What notebooks 1.4a to 1.6a ask; {last} is a token of the clump.
+RECIPE = """
+sky = {{ orient = {{ token = {last}, x = "+", y = "+", z = "-" }} }}
+linkage = {{ radius = {radius}, threshold = {threshold} }}
+reference = [
+    {{ name = "1.4a", sky = {{ lat = {lat}, lon = {lon} }} }},
+    {{ name = "1.5c", centroid = "1.4a:cosine-mode" }},
+    {{ name = "1.5d", first_in_box = {{ lat = {lat}, lon = {lon}, diameter = 2.0 }} }},
+    {{ name = "1.6a", centroid = "largest-component" }},
+]
+"""
+MORE = """
+reference = [{{ name = "more-{number}", centroid = "1.5c:dot-mode" }}]
+"""
 
 
 def main() -> None:
@@ -36,18 +51,26 @@ def main() -> None:
         weights, catalog = folder / "W.safetensors", folder / "catalog"
         if not weights.exists():
             measured([*SYNTHETIC, str(weights), str(options.tokens), str(options.dims)])
+        recipe = folder / "recipe.toml"
+        chosen = {"last": options.tokens - 1, "radius": RADIUS, "threshold": THRESHOLD, "lat": LAT, "lon": LON}
+        recipe.write_text(RECIPE.format(**chosen), encoding="utf-8")
+        adding = []
+        for number in range(options.repeats):
+            more = folder / f"more-{number}.toml"
+            more.write_text(MORE.format(number=number), encoding="utf-8")
+            adding.append([*COMMAND, "add-references", MODEL, str(more), "--catalog", str(catalog)])
         ingest = [
-            sys.executable, "-m", "token_catalog", "ingest", str(weights), "--name", MODEL,
+            *COMMAND, "ingest", str(weights), "--name", MODEL, "--recipe", str(recipe),
             "--no-tokenizer", "--replace", "--profile", "--catalog", str(catalog),
         ]  # fmt: skip
         shell = [find_shell(), "-readonly", "-init", str(catalog / "open.sql"), str(catalog / "catalog.duckdb")]
         print(f"{options.tokens:,} x {options.dims:,} bf16, {os.cpu_count()} cores, medians of {options.repeats}\n")
         if options.part != "linkage":
-            print_questions(weights, ingest, shell, (options.tokens, options.dims), options.repeats)
+            print_questions(weights, ingest, adding, shell, (options.tokens, options.dims), options.repeats)
             print()
         if options.part != "questions":
             if not catalog.exists():
-                measured([*ingest, "--radius", str(RADIUS), "--threshold", str(THRESHOLD)])
+                measured(ingest)
             print_linkage(Bench(weights, catalog, MODEL, shell, options.tokens, options.repeats))
 
 

@@ -1,7 +1,10 @@
 """The notebooks' way, each as one script that is run in a process of its own: what the catalog is measured against.
 
-The cells are those of notebooks 1.4a (cosines to a direction) and 1.5d (a window of the sky, then W·h), on the CPU.
+The cells are those of notebooks 1.4a (cosines to a direction), 1.5c (W·h for a centroid, and an overlap) and 1.5d (a
+window of the sky, then W·h), on the CPU.
 """
+
+from tests.benchmarks import LAT, LON, N_CLUMP
 
 FEATURES = """
 import torch
@@ -36,10 +39,29 @@ print(len(members))
 
 COSINES = (
     FEATURES
+    + f"""
+from math import cos, radians, sin
+lat, lon = radians({LAT}), radians({LON})
+direction = cos(lat) * cos(lon) * meridian + cos(lat) * sin(lon) * equinox + sin(lat) * north
+reference = (direction / direction.norm()).to(torch.bfloat16)
+"""
     + """
-reference = (W[{token}] / W[{token}].norm()).to(torch.bfloat16)
 cosines = (W_bf16 / W_bf16.norm(dim=1, keepdim=True)) @ reference
 values, counts = torch.unique(cosines, return_counts=True)
 print(counts.max().item())
 """
 )
+
+# The tokens of 1.4a come from its file; here they are the clump's.
+OVERLAP = f"""
+import torch
+from safetensors.torch import load_file
+W_bf16 = load_file({{path!r}})["W"]
+ids = torch.arange(len(W_bf16) - {N_CLUMP}, len(W_bf16))
+dots = W_bf16 @ W_bf16[ids].mean(dim=0)
+values, counts = torch.unique(dots, return_counts=True)
+mask = dots == values[counts.argmax()]
+cosine_mask = torch.zeros(len(W_bf16), dtype=torch.bool)
+cosine_mask[ids] = True
+print((mask & cosine_mask).sum().item(), len(torch.unique(W_bf16[mask], dim=0)))
+"""

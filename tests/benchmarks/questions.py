@@ -8,17 +8,32 @@ from tests.benchmarks import notebooks
 from tests.benchmarks.measuring import PYTHON, Run, measured, medians
 
 
-def print_questions(weights: Path, ingest: Sequence[str], shell: Sequence[str], shape: tuple[int, int], n: int) -> None:
-    """Print the table, of `n` runs each; `shape` is W's."""
+def print_questions(
+    weights: Path,
+    ingest: Sequence[str],
+    adding: Sequence[Sequence[str]],
+    shell: Sequence[str],
+    shape: tuple[int, int],
+    n: int,
+) -> None:
+    """Print the table, of `n` runs each; `shape` is W's, `adding` are commands that add one reference each."""
     token = shape[0] - 1
     features = [*PYTHON, notebooks.FEATURES.format(path=str(weights))]
     questions = [
         ("same_dot_as (1.5d)", f"select count(*) from same_dot_as({token});", notebooks.SAME_DOT),
         (
-            "mode of the cosines to a row (1.4a)",
-            f"select mode(cosine_bf16) from point_at_token({token});",
+            "mode of the cosines to a direction (1.4a)",
+            "from mode_classes where reference = '1.4a' and metric = 'cosine';",
             notebooks.COSINES,
         ),
+        (
+            "overlap of the cosine mode and the dot mode (1.5c)",
+            "from cluster_overlaps where cluster_a = '1.4a:cosine-mode' and cluster_b = '1.5c:dot-mode';",
+            notebooks.OVERLAP,
+        ),
+        ("every overlap of two clusters", "select count(*) from cluster_overlaps;", None),
+        ("a class's tokens, with text", "select count(text) from members('1.5c:dot-mode');", None),
+        ("mode of the cosines to a row", f"select mode(cosine_bf16) from point_at_token({token});", None),
         ("dots with any vector", f"select count(dot_bf16) from point_at({_vector(shape[1])});", None),
         (
             "dots and cosines with any vector",
@@ -31,7 +46,8 @@ def print_questions(weights: Path, ingest: Sequence[str], shell: Sequence[str], 
     print("| | catalog | peak | notebook | peak | notebook / catalog |")
     print("|---|---|---|---|---|---|")
     pairs = [(measured(ingest), measured(features)) for _ in range(n)]
-    _row("ingest, vectors and all / the notebooks' PCA and sky", *map(list, zip(*pairs, strict=True)))
+    _row("ingest, with vectors, linkage, references / the notebooks' PCA and sky", *map(list, zip(*pairs, strict=True)))
+    _row("add-references, one more", [measured(command) for command in adding], [])
     for name, sql, notebook in questions:
         ours, rival = [], []
         for _ in range(n):

@@ -2,13 +2,15 @@
 
 It follows the published figures of Qwen3-4B-Instruct-2507: the covariance's eigenvalues (1 to 5, 10 and the last; the
 first 100 hold 10% of a variance of 1.1175), norms of 1.087 ± 0.17, a mean of norm 0.305, and a clump of 2,212 rows on
-125 vectors about a centre of norm 0.371, all nearer than 0.002 to each other. Its principal components are, but for
-sampling, the columns.
+125 vectors about a centre of norm 0.371, all nearer than 0.002 to each other, which points 0.84 into the span of the
+first three components, at latitude -7.288 and longitude 6.941. Its principal components are, but for sampling, the
+columns.
 
 `python -m tests.benchmarks.synthetic W.safetensors 151936 2560` writes one.
 """
 
 import json
+import math
 import struct
 import sys
 from pathlib import Path
@@ -16,10 +18,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.benchmarks import N_DIMS, N_TOKENS
+from tests.benchmarks import LAT, LON, N_CLUMP, N_DIMS, N_TOKENS
 
-N_CLUMP, N_CLUMP_VECTORS = 2_212, 125
+N_CLUMP_VECTORS = 125
 VARIANCE, MEAN_NORM, CLUMP_NORM = 1.1175, 0.305, 0.371
+# How far the clump points into the sky's three components.
+COSINE = 0.84
 # Eigenvalues by rank; those of 30, 100 and 1,280 aren't published, but set so that the published sums come out.
 SPECTRUM = {
     1: 0.01048719,
@@ -55,7 +59,10 @@ def write_synthetic(path: Path, n_tokens: int = N_TOKENS, n_dims: int = N_DIMS, 
     generator = torch.Generator().manual_seed(seed)
     # The clump lies near the mean: the others' variance makes up for it, and for their lengths.
     scale = (spectrum(n_dims) * N_TOKENS / (N_TOKENS - N_CLUMP) / (1 + LENGTHS_SPREAD**2)).sqrt()
-    direction = torch.nn.functional.normalize(torch.randn(n_dims, generator=generator), dim=0)
+    direction = torch.nn.functional.normalize(torch.randn(n_dims, generator=generator)[3:], dim=0)
+    lat, lon = math.radians(LAT), math.radians(LON)
+    on_sky = torch.tensor([math.cos(lat) * math.cos(lon), math.sin(lat), math.cos(lat) * math.sin(lon)])  # PC1, 2, 3
+    direction = torch.cat([COSINE * on_sky, math.sqrt(1 - COSINE**2) * direction])
     noise = torch.randn(N_CLUMP_VECTORS, n_dims, generator=generator) * CLUMP_NOISE
     clump = (direction * CLUMP_NORM + noise).bfloat16()
     with path.open("wb") as file:
