@@ -93,7 +93,10 @@ def ingest(
     replace: Annotated[bool, typer.Option("--replace", help="Take the place of a model of that name.")] = False,
     no_vectors: Annotated[
         bool,
-        typer.Option("--no-vectors", help="Leave out the vectors, and so nearest, point_at, same_dot_as and relink."),
+        typer.Option(
+            "--no-vectors",
+            help="Leave out the vectors, and so nearest, point_at, same_dot_as, relink and add-references.",
+        ),
     ] = False,
     no_tokenizer: Annotated[bool, typer.Option("--no-tokenizer", help="Catalogue W without any text.")] = False,
     profile: ProfileOption = False,
@@ -181,7 +184,10 @@ def relink(
 def add_references(
     catalog: CatalogOption,
     model: Annotated[str, typer.Argument(help="A model, or a name with several.")],
-    recipe: Annotated[Path, typer.Argument(help="A recipe (TOML) with [[reference]] and [[cluster]].")],
+    recipe: Annotated[Path, typer.Argument(help="A recipe (TOML) with [[reference]]s and [[cluster]]s.")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take the place of references and clusters of the same names.")
+    ] = False,
     device: DeviceOption = "auto",
     profile: ProfileOption = False,
 ) -> None:
@@ -196,7 +202,7 @@ def add_references(
 
     from ingest.add_references import add_references as run
 
-    report = run(catalog, model, additions, device)
+    report = run(catalog, model, additions, device, replace=replace)
     _print_report(report, catalog, profile=profile, verb="added to")
 
 

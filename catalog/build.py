@@ -40,7 +40,8 @@ def build_database(path: Path, catalog: Path, versions: Mapping[str, str]) -> No
 def _build(path: Path, catalog: Path, versions: Mapping[str, str], about: Mapping[str, dict[str, Any]]) -> None:
     with duckdb.connect(":memory:") as connection:
         connection.execute(f"attach {quoted(str(path))} as catalog (storage_version {quoted(STORAGE_VERSION)})")
-        connection.execute("use catalog")
+        # One transaction: each by itself would wait for the disk.
+        connection.execute("use catalog; begin")
         connection.execute(_catalog_root(catalog))
         connection.execute(_model_in_view({model: row["name"] for model, row in about.items()}))
         connection.execute(_dtype_of({model: row["dtype"] for model, row in about.items()}))
@@ -50,7 +51,7 @@ def _build(path: Path, catalog: Path, versions: Mapping[str, str], about: Mappin
         for definition in definitions():
             connection.execute(definition.read_text(encoding="utf-8"))
         # Not left to `detach`, which need not tell that the disk was full.
-        connection.execute("checkpoint catalog; use memory; detach catalog")
+        connection.execute("commit; checkpoint catalog; use memory; detach catalog")
 
 
 def definitions() -> list[Path]:

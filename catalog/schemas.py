@@ -144,7 +144,7 @@ FEATURES = Table(
             pa.float64(),
             "Euclidean distance to the nearest different row; NULL where none is < models.linkage_radius",
         ),
-        Column("nn_token_id", pa.int32(), "that row's lowest token_id"),
+        Column("nn_token_id", pa.int32(), "that row's lowest token_id; NULL where nn_distance is"),
         Column("linkage_order", pa.int32(), "place, from 0, among the leaves of the single-linkage dendrogram"),
         Column(
             "linkage_distance",

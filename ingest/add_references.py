@@ -1,8 +1,7 @@
 """Scoring further references of a catalogued model, from what the catalog holds; the rest of it stays as it is."""
 
-import json
-from collections.abc import Collection, Mapping
-from dataclasses import replace
+import dataclasses
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,30 +14,36 @@ from catalog.selection import check_conditions
 from catalog.tables import write_table
 from ingest import stored
 from ingest.changing import change, in_force, provenance
-from ingest.clusters import Clusters, members, recipe_columns
+from ingest.clusters import Clusters, Scored, members, recipe_columns
 from ingest.devices import fits, fp64_device, native_device
 from ingest.progress import shown
 from ingest.recipe_entries import check_order
-from ingest.recipes import Recipe, parse_recipe
+from ingest.recipes import Recipe, telling_of
 from ingest.references import Work, check_vectors, settle, write_references
 from ingest.report import Report
 
 
-def add_references(catalog: Path, name: str, additions: Recipe, device: str = "auto") -> Report:
+def add_references(
+    catalog: Path, name: str, additions: Recipe, device: str = "auto", *, replace: bool = False
+) -> Report:
     """Add references and clusters to the models of this key or name, and publish them together.
 
-    They may build on what the catalog has already. On bad input: CatalogError, and the catalog is as it was.
+    They may build on what the catalog has already; with `replace`, they take the place of those of their names. On bad
+    input: CatalogError, and the catalog is as it was.
     """
     if not additions.references and not additions.clusters:
         raise CatalogError("the recipe has no [[reference]] and no [[cluster]]: there is nothing to add")
-    check_conditions({cluster.key: cluster.where for cluster in additions.clusters})
-    return change(catalog, name, partial(_add, additions, fp64_device(device), native_device(device)))
+    with telling_of(additions.origin):
+        check_conditions({cluster.key: cluster.where for cluster in additions.clusters})
+    where, native = fp64_device(device), native_device(device)
+    return change(catalog, name, partial(_add, additions, where, native, replace))
 
 
 def _add(
     additions: Recipe,
     device: torch.device,
     native: torch.device,
+    replace: bool,
     report: Report,
     model: str,
     about: dict[str, Any],
@@ -46,48 +51,58 @@ def _add(
     new: Path,
 ) -> Mapping[str, Any]:
     """Write the tables of references and clusters into the new version's folder; return what changes in `models`."""
-    recipe = parse_recipe(json.loads(about["recipe"]))
     with report.stage("read"):
         before = stored.references(old)
         inside = stored.recipe_members(old)
-        features = stored.rows_of(old, schemas.FEATURES, model)
-    _check(additions, recipe, [scored.name for scored in before], about)
-    with report.stage("read"):
-        W = stored.stored_rows(old, model, about) if additions.references else torch.empty(0, about["n_dims"])
-        if fits(W.nbytes, device):
-            W = W.to(device)
-    seen = stored.catalogued(old, model, about, W, features)
     note = partial(report.note, model)
-    with report.stage("clusters"):
-        inside |= members(additions.clusters, features, seen.tokens, note)
-    clusters = Clusters(features, inside)
-    for scored in before:
-        clusters.add(scored)
-    found = settle(additions.references, seen, clusters, Work(native, report.stage, note, shown), {})
-    named = {reference.name for reference in additions.references}
-    together = replace(
-        recipe,
-        # An optional one that couldn't be had makes room for one of its name.
-        references=(*(r for r in recipe.references if r.name not in named), *additions.references),
-        clusters=(*recipe.clusters, *additions.clusters),
-    )
-    changed = in_force(together)
+    with telling_of(additions.origin):
+        recipe, replacing = _together(stored.recipe_of(about), additions, before, replace)
+        additions.check(about["n_tokens"], about["n_dims"])
+        check_vectors(additions.references, about["n_dims"])
+        with report.stage("read"):
+            features = stored.rows_of(old, schemas.FEATURES, model)
+            # Clusters alone change no vector, but where one takes another's place.
+            scoring = bool(additions.references) or replacing
+            W = stored.stored_rows(old, model, about) if scoring else torch.empty(0, about["n_dims"])
+            if fits(W.nbytes, device):
+                W = W.to(device)
+        seen = stored.catalogued(old, model, about, W, features)
+        with report.stage("clusters"):
+            inside |= members(additions.clusters, features, seen.tokens, note)
+        named = {reference.name for reference in additions.references}
+        known = {scored.name: scored for scored in before if scored.name not in named}
+        work = Work(native, report.stage, note, shown)
+        found = settle(recipe.references, seen, Clusters(features, inside), work, known) if scoring else before
+    changed = in_force(recipe)
     told = provenance(about | changed)
     with report.stage("tables"):
-        if found:
-            write_references(new, model, told, [*before, *found])
+        if scoring:
+            write_references(new, model, told, found)
         if additions.clusters:
-            columns = recipe_columns(together.clusters, inside)
-            write_table(new, schemas.RECIPE_CLUSTERS, model, told, columns)
+            write_table(new, schemas.RECIPE_CLUSTERS, model, told, recipe_columns(recipe.clusters, inside))
+    anew = [scored.name for scored in found if known.get(scored.name) is not scored]
+    for what, names in (("references", anew), ("clusters", [cluster.name for cluster in additions.clusters])):
+        if names:
+            note(f"{what} added: {', '.join(names)}")
     return changed
 
 
-def _check(additions: Recipe, recipe: Recipe, known: Collection[str], about: Mapping[str, Any]) -> None:
-    """Raise CatalogError where additions don't go with what the catalog has."""
-    additions.check(about["n_tokens"], about["n_dims"])
-    check_vectors(additions.references, about["n_dims"])
-    names = [cluster.name for cluster in recipe.clusters]
-    for cluster in additions.clusters:
-        if cluster.name in names:
-            raise CatalogError(f"cluster '{cluster.name}': the catalog has one of that name; give another")
-    check_order(additions.references, [*names, *(cluster.name for cluster in additions.clusters)], known)
+def _together(recipe: Recipe, additions: Recipe, before: Sequence[Scored], replace: bool) -> tuple[Recipe, bool]:
+    """Return a recipe with the additions, and whether one of its clusters is replaced; CatalogError if they don't fit.
+
+    An optional reference that couldn't be had makes room for one of its name.
+    """
+    taken = {scored.name for scored in before}
+    clusters = {cluster.name: cluster for cluster in recipe.clusters}
+    references = {reference.name: reference for reference in recipe.references}
+    asked = [("reference", reference.name, taken) for reference in additions.references]
+    asked += [("cluster", cluster.name, set(clusters)) for cluster in additions.clusters]
+    for what, name, names in asked:
+        if name in names and not replace:
+            raise CatalogError(f"{what} '{name}': the catalog has one of that name; give another, or --replace it")
+    replacing = not clusters.keys().isdisjoint(cluster.name for cluster in additions.clusters)
+    references |= {reference.name: reference for reference in additions.references}
+    clusters |= {cluster.name: cluster for cluster in additions.clusters}
+    together = dataclasses.replace(recipe, references=tuple(references.values()), clusters=tuple(clusters.values()))
+    check_order(together.references, clusters)
+    return together, replacing

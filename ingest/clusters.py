@@ -49,12 +49,14 @@ class Clusters:
             found = self._recipes[name]
         elif class_ in CLASSES:
             if reference not in self._references:
-                raise CatalogError(f"cluster '{name}': there is no reference '{reference}'")
+                raise CatalogError(f"'{name}': reference '{reference}' was left out; let this one be optional, too")
             found = self._of_reference(self._references[reference], class_)
         else:
             found = self._of_features(name)
         if not len(found):
-            raise CatalogError(f"cluster '{name}' has no token")
+            family, _, number = name.partition(":")
+            none = _NONE.get(family, "no token is in it").format(number)
+            raise CatalogError(f"'{name}': {none}")
         return found
 
     def _of_reference(self, scored: Scored, class_: str) -> Ids:
@@ -76,6 +78,13 @@ class Clusters:
     def _column(self, name: str) -> Any:
         """Return a column of whole numbers; 0 where it is NULL, as its size is then."""
         return self._features[name].combine_chunks().fill_null(0).to_numpy()
+
+
+_NONE = {
+    LARGEST: "no component has two tokens or more",
+    "component": "no component of two tokens or more has {} as its lowest; `from components` lists them",
+    "duplicate": "no equal rows have {} as their lowest; `from duplicate_groups` lists them",
+}
 
 
 def members(

@@ -107,39 +107,39 @@ def parse_clusters(entries: Iterable[Mapping[str, Any]]) -> tuple[Cluster, ...]:
         check_known(entry, f"cluster '{name}'.", ("name", "where"))
         if name == LARGEST:
             raise CatalogError(f"cluster '{name}': every model has a cluster of that name; give another")
-        clusters.append(Cluster(name, as_text(entry.get("where"), f"cluster '{name}'.where")))
+        if "where" not in entry:
+            raise CatalogError(f"cluster '{name}'.where: missing; where = \"norm < 0.5 and kind = 'normal'\", say")
+        where = as_text(entry["where"], f"cluster '{name}'.where")
+        if not where.strip():
+            raise CatalogError(f"cluster '{name}'.where: is blank; where = \"true\" is every token")
+        clusters.append(Cluster(name, where))
     _check_names([cluster.name for cluster in clusters], "cluster")
     return tuple(clusters)
 
 
-def check_order(references: Sequence[Reference], clusters: Collection[str], known: Collection[str] = ()) -> None:
-    """Raise CatalogError where a reference builds on what isn't there, or comes later.
-
-    `clusters` are the names of the recipe's; `known` are references that the catalog has already.
-    """
+def check_order(references: Sequence[Reference], clusters: Collection[str]) -> None:
+    """Raise CatalogError where a reference builds on what isn't there, or comes later; `clusters` are the recipe's."""
     names = [reference.name for reference in references]
     for place, reference in enumerate(references):
-        if reference.name in known:
-            raise CatalogError(f"reference '{reference.name}': the catalog has one of that name; give another")
         if reference.kind != "centroid":
             continue
-        there = {*known, *names[:place]}
-        needed = reference.builds_on
-        if needed is not None and needed not in there:
+        above, needed = names[:place], reference.builds_on
+        if needed is not None and needed not in above:
             later = needed in names[place:]
-            found = "is not above it; put it there" if later else f"is none; above it: {_listed(there)}"
+            found = "stands below; put it above" if later else f"isn't there; above are {_listed(above)}"
             raise CatalogError(f"{reference.key}: '{reference.value}': reference '{needed}' {found}")
         if needed is None and not _elsewhere(reference.value, clusters):
             raise CatalogError(
                 f"{reference.key}: no cluster '{reference.value}'; there are {_listed({*clusters, LARGEST})}, "
-                f"component:ID, duplicate:ID, and REF:{', REF:'.join(CLASSES)} of references above: {_listed(there)}"
+                f"component:ID, duplicate:ID, and REF:{', REF:'.join(CLASSES)} of references above: {_listed(above)}"
             )
 
 
 def _elsewhere(cluster: str, recipes: Collection[str]) -> bool:
     """Whether a cluster that no reference makes may be of this name."""
     family, _, number = cluster.partition(":")
-    return cluster == LARGEST or cluster in recipes or (family in NUMBERED and number.isdecimal())
+    numbered = family in NUMBERED and number.isdecimal() and number == str(int(number))
+    return numbered or cluster == LARGEST or cluster in recipes
 
 
 def _reference(entry: Mapping[str, Any], place: int, folder: Path) -> Reference:
@@ -185,8 +185,10 @@ def _table_value(kind: str, table: Mapping[str, Any], key: str, folder: Path) ->
         file, name = (as_text(table[k], f"{key}.{k}") for k in keys)
         return {"file": str((folder / file).absolute()), "key": name}
     numbers = {name: as_finite(table[name], f"{key}.{name}") for name in keys}
-    if abs(numbers["lat"]) > 90:
-        raise CatalogError(f"{key}.lat: {numbers['lat']:g} is no latitude; they go from -90 to 90")
+    around = 180 if kind == "first_in_box" else 360
+    for name, most in (("lat", 90), ("lon", around)):
+        if abs(numbers[name]) > most:
+            raise CatalogError(f"{key}.{name}: {numbers[name]:g}: from -{most} to {most} degrees")
     if numbers.get("diameter", 0) < 0:
         raise CatalogError(f"{key}.diameter: {numbers['diameter']:g} is below 0")
     return numbers
@@ -199,6 +201,8 @@ def _name(entry: Mapping[str, Any], what: str, place: int) -> str:
     name = as_text(entry["name"], f"{what} {place}: name")
     if ":" in name:
         raise CatalogError(f"{what} {place}: name: '{name}' has a colon, which names such as REF:dot-mode need")
+    if name in NUMBERED:
+        raise CatalogError(f"{what} {place}: name: '{name}' would be taken for clusters such as {name}:124")
     return name
 
 

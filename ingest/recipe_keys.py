@@ -55,8 +55,10 @@ def as_finite(value: object, key: str) -> float:
 
 def as_text(value: object, key: str) -> str:
     """Return a text that isn't empty."""
-    if not isinstance(value, str) or not value:
-        raise CatalogError(f"{key}: {value!r} is no text (or an empty one)")
+    if not isinstance(value, str):
+        raise CatalogError(f"{key}: {value!r} is no text; put it in quotes")
+    if not value:
+        raise CatalogError(f"{key}: is empty")
     return value
 
 

@@ -7,7 +7,7 @@
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,8 @@ class Recipe:
     linkage: Limits = Limits()
     references: tuple[Reference, ...] = DEFAULTS
     clusters: tuple[Cluster, ...] = ()
+    # Where it was written, for messages.
+    origin: str = field(default="", compare=False)
 
     def linked(self, limits: Limits) -> "Recipe":
         """Return the recipe with these limits in the place of its own, where they are given; CatalogError if bad."""
@@ -142,33 +144,34 @@ def chosen_for(name: str, source: str, n_tokens: int, n_dims: int) -> str | None
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe file, or one that ships by that name; CatalogError names the key that is wrong."""
     table, path = _read(path)
-    with _telling_of(path):
+    with telling_of(str(path)):
         recipe = parse_recipe(table, path.parent)
         check_order(recipe.references, [cluster.name for cluster in recipe.clusters])
-        return recipe
+        return replace(recipe, origin=str(path))
 
 
 def load_additions(path: Path) -> Recipe:
     """Read a recipe that has references and clusters alone, which may build on what a catalog has already."""
     table, path = _read(path)
-    with _telling_of(path):
+    with telling_of(str(path)):
         for key in ("sky", "linkage"):
             if key in table:
                 raise CatalogError(f"{key}: was settled by the ingest; leave it out here")
-        return parse_recipe({"reference": [], **table}, path.parent)
+        return replace(parse_recipe({"reference": [], **table}, path.parent), origin=str(path))
 
 
 @contextmanager
-def _telling_of(path: Path) -> Iterator[None]:
+def telling_of(origin: str) -> Iterator[None]:
+    """Say in errors where the recipe was written, if that is known."""
     try:
         yield
     except CatalogError as error:
-        raise CatalogError(f"{path}: {error}") from None
+        raise CatalogError(f"{origin}: {error}" if origin else str(error)) from None
 
 
 def _read(path: Path) -> tuple[dict[str, Any], Path]:
     """Return what a recipe file holds, and the file that was meant."""
-    if str(path) in SHIPPED and not path.exists():
+    if str(path) in SHIPPED and not path.is_file():
         path = shipped(str(path))
     try:
         return tomllib.loads(path.read_text(encoding="utf-8")), path

@@ -6,8 +6,8 @@ theirs; and so on.
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,18 +56,24 @@ class Work:
     progress: Progress = silent
 
 
-def check_vectors(references: Sequence[Reference], n_dims: int) -> None:
-    """Raise CatalogError where the file of a reference can't serve W's width."""
+def check_vectors(references: Sequence[Reference], n_dims: int, row: Callable[[int], Tensor] | None = None) -> None:
+    """Raise CatalogError where a file's vector, or a token's row (if rows are at hand), can't be a reference."""
     for reference in references:
-        if reference.kind == "vector" and not reference.optional:
-            _pointing(reference, _from_file(reference, n_dims))
+        if reference.optional:
+            continue
+        with _keyed(reference):
+            if reference.kind == "vector":
+                _pointing(reference, _from_file(reference, n_dims))
+            elif reference.kind == "token" and row is not None:
+                _pointing(reference, row(reference.value).float().numpy())
 
 
 def check_texts(references: Sequence[Reference], tokens: Mapping[str, Sequence[Any]]) -> None:
     """Raise CatalogError where the text of a reference isn't one token's; `tokens` has the columns of that table."""
     for reference in references:
         if reference.kind == "text" and not reference.optional:
-            _of_text(reference, tokens["text"], tokens["roundtrips"])
+            with _keyed(reference):
+                _of_text(reference.value, tokens["text"], tokens["roundtrips"])
 
 
 def settle(
@@ -120,21 +126,33 @@ def write_references(folder: Path, model: str, provenance: str, found: Sequence[
 def _there(reference: Reference, matrix: Catalogued, clusters: Clusters, work: Work) -> Pointing | None:
     """Resolve a reference; None, with a note, where it is optional and can't be had."""
     try:
-        return _pointing(reference, _vector(reference, matrix, clusters))
+        with _keyed(reference):
+            return _pointing(reference, _vector(reference, matrix, clusters))
     except CatalogError as error:
         if not reference.optional:
             raise
-        work.note(f"no reference '{reference.name}': {error}")
+        work.note(f"left out: {error}")
         return None
+
+
+@contextmanager
+def _keyed(reference: Reference) -> Iterator[None]:
+    """Say in errors which reference can't be had."""
+    try:
+        yield
+    except CatalogError as error:
+        raise CatalogError(f"{reference.key}: {error}") from None
 
 
 def _pointing(reference: Reference, vector: Floats | Vector) -> Pointing:
     with np.errstate(over="ignore"):
-        scaled = (vector * (1.0 if reference.scale is None else reference.scale)).astype(np.float32)
+        scale = 1.0 if reference.scale is None else reference.scale
+        scaled = (vector.astype(np.float64) * scale).astype(np.float32)
     try:
         return pointing(scaled)
     except ValueError as error:
-        raise CatalogError(f"{reference.key}: the vector {error}") from None
+        times = "" if reference.scale is None else f", scaled by {reference.scale:g},"
+        raise CatalogError(f"the vector{times} {error}") from None
 
 
 def _vector(reference: Reference, matrix: Catalogued, clusters: Clusters) -> Floats | Vector:
@@ -144,10 +162,7 @@ def _vector(reference: Reference, matrix: Catalogued, clusters: Clusters) -> Flo
         case "mean":
             return centroid(matrix.W, _finite(matrix.features))
         case "centroid":
-            try:
-                return centroid(matrix.W, _finite(matrix.features, clusters.ids(value)))
-            except CatalogError as error:
-                raise CatalogError(f"{reference.key}: {error}") from None
+            return centroid(matrix.W, _finite(matrix.features, clusters.ids(value)))
         case "sky":
             return _towards(matrix, value["lat"], value["lon"])
         case "pc":
@@ -164,29 +179,37 @@ def _token(reference: Reference, matrix: Catalogued) -> int:
     """Return the token whose row is the reference."""
     if reference.kind == "text":
         tokens = matrix.tokens()
-        token = _of_text(reference, tokens["text"].to_pylist(), tokens["roundtrips"].to_pylist())
+        token = _of_text(reference.value, tokens["text"].to_pylist(), tokens["roundtrips"].to_pylist())
     elif reference.kind == "first_in_box":
-        token = _first_in_box(reference, matrix.features)
+        token = _first_in_box(reference.value, matrix.features)
     else:
         token = int(reference.value)
     if token >= len(matrix.W):
-        raise CatalogError(f"{reference.key}: {token}: W has rows 0 to {len(matrix.W) - 1}")
+        raise CatalogError(f"{token}: W has rows 0 to {len(matrix.W) - 1}")
     return token
 
 
-def _of_text(reference: Reference, texts: Sequence[str | None], roundtrips: Sequence[bool | None]) -> int:
+def _of_text(text: str, texts: Sequence[str | None], roundtrips: Sequence[bool | None]) -> int:
     """Return the token of a text: of several, the one that the text is tokenized to."""
-    found = [i for i, text in enumerate(texts) if text == reference.value]
+    found = [i for i, own in enumerate(texts) if own == text]
     surest = [i for i in found if roundtrips[i]] if len(found) > 1 else found
-    if len(surest) != 1:
-        which = f"that of {len(found)}: {', '.join(map(str, found[:6]))}" if found else "of no token"
-        raise CatalogError(f"{reference.key}: {reference.value!r} is the text {which}; name one with token = ID")
-    return surest[0]
+    if len(surest) == 1:
+        return surest[0]
+    if found:
+        raise CatalogError(f"{text!r} is the text of {len(found)} tokens: {_some(found)}; name one with token = ID")
+    if not any(texts):
+        raise CatalogError(f"{text!r}: there is no text at all without a tokenizer; name the token with token = ID")
+    near = [i for i, own in enumerate(texts) if own and own.strip().casefold() == text.strip().casefold()]
+    like = f", but {texts[near[0]]!r} is token {near[0]}'s" if near else ""
+    raise CatalogError(f"{text!r} is no one token's text{like}; name a token with token = ID")
 
 
-def _first_in_box(reference: Reference, features: pa.Table) -> int:
+def _some(ids: Sequence[int]) -> str:
+    return ", ".join(map(str, ids[:6])) + (" and others" if len(ids) > 6 else "")
+
+
+def _first_in_box(box: Mapping[str, float], features: pa.Table) -> int:
     """Return the lowest token in a window of the sky, as `box_search` has it."""
-    box = reference.value
     half = box["diameter"] / 2
     inside = np.ones(len(features), np.bool_)
     for name in ("lat", "lon"):
@@ -194,8 +217,8 @@ def _first_in_box(reference: Reference, features: pa.Table) -> int:
         inside &= (degrees >= box[name] - half) & (degrees <= box[name] + half)
     if not inside.any():
         raise CatalogError(
-            f"{reference.key}: no token in the window of {box['diameter']:g} degrees at ({box['lat']:g}, "
-            f"{box['lon']:g}); widen it: box_search shows what is there"
+            f"no token is in the window of {box['diameter']:g} degrees at ({box['lat']:g}, {box['lon']:g}); widen it: "
+            "box_search shows what is there"
         )
     return int(inside.argmax())
 
@@ -214,9 +237,9 @@ def _towards(matrix: Catalogued, lat: float, lon: float) -> Floats:
 
 
 def _from_file(reference: Reference, n_dims: int) -> Vector:
-    vector = read_vector(Path(reference.value["file"]), reference.value["key"], reference.key)
+    vector = read_vector(Path(reference.value["file"]), reference.value["key"])
     if len(vector) != n_dims:
-        raise CatalogError(f"{reference.key}: has {len(vector):,} numbers, and W's rows have {n_dims:,}")
+        raise CatalogError(f"has {len(vector):,} numbers, and W's rows have {n_dims:,}")
     return vector
 
 

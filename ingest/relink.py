@@ -4,7 +4,6 @@ What hangs on linkage changes with it: clusters of the recipe, and references th
 The rest stays as it is.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -22,7 +21,7 @@ from ingest.clusters import Clusters, members, recipe_columns
 from ingest.devices import fits, fp64_device, native_device
 from ingest.distances import block_rows, blocks
 from ingest.progress import shown
-from ingest.recipes import LIMITS, Limits, Recipe, parse_recipe
+from ingest.recipes import LIMITS, Limits, Recipe
 from ingest.references import Catalogued, Work, settle, write_references
 from ingest.report import Report
 from ingest.run import chosen, tell
@@ -66,7 +65,7 @@ def _relink(
         choice = replace(choice, radius_rule="as before")
     if "threshold" in kept:
         choice = replace(choice, threshold_rule="as before")
-    recipe = parse_recipe(json.loads(about["recipe"]))
+    recipe = stored.recipe_of(about)
     # With nothing asked, the rule chose again.
     recipe = replace(recipe, linkage=replace(recipe.linkage, **asked) if asked else Limits())
     changed = in_force(recipe) | chosen(choice)
@@ -83,15 +82,22 @@ def _relink(
 
 def _see(recipe: Recipe, seen: Catalogued, work: Work, model: str, told: str, old: Path, new: Path) -> None:
     """Write the recipe's clusters, and the references whose vector is another now."""
-    before = stored.references(old)
-    if not before:
-        return
     inside = members(recipe.clusters, seen.features, seen.tokens, work.note)
-    known = {scored.name: scored for scored in before}
-    found = settle(recipe.references, seen, Clusters(seen.features, inside), work, known)
+    known = {scored.name: scored for scored in stored.references(old)}
+    try:
+        found = settle(recipe.references, seen, Clusters(seen.features, inside), work, known)
+    except CatalogError as error:
+        raise CatalogError(
+            f"{model}: linked so, it has no {error}; nothing was changed: choose other limits, or ingest it again with "
+            "optional = true in that reference"
+        ) from None
+    anew = [scored.name for scored in found if known.get(scored.name) is not scored]
+    if anew:
+        work.note(f"references that changed with it, and were scored anew: {', '.join(anew)}")
     with work.stage("tables"):
-        write_table(new, schemas.RECIPE_CLUSTERS, model, told, recipe_columns(recipe.clusters, inside))
-        if found != before:
+        if recipe.clusters:
+            write_table(new, schemas.RECIPE_CLUSTERS, model, told, recipe_columns(recipe.clusters, inside))
+        if anew or len(found) < len(known):
             write_references(new, model, told, found)
 
 

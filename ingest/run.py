@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -30,7 +31,7 @@ from ingest.features import Linked, Rows, Scan
 from ingest.geometry import Components
 from ingest.progress import shown
 from ingest.radius import Choice
-from ingest.recipes import AXES, Limits, Recipe, chosen_for, load_recipe, shipped
+from ingest.recipes import AXES, Limits, Recipe, chosen_for, load_recipe, shipped, telling_of
 from ingest.references import Catalogued, Work, check_texts, check_vectors, settle, write_references
 from ingest.report import Report
 from ingest.sources import Options, Source, resolve
@@ -42,14 +43,12 @@ from ingest.weights import Matrix
 class Job:
     """What the matrices of one ingest have in common.
 
-    `vocabulary` is None with `--no-tokenizer`; `chosen` names a shipped recipe that was chosen by itself; `native` is
-    the device whose own bf16 products are told.
+    `vocabulary` is None with `--no-tokenizer`; `native` is the device whose own bf16 products are told.
     """
 
     source: Source
     vocabulary: dict[int, Token] | None
     recipe: Recipe
-    chosen: str | None
     device: torch.device
     native: torch.device
     with_vectors: bool
@@ -82,13 +81,14 @@ def ingest(
     report.warnings += found.warnings
     chosen = None if recipe else _chosen(found)
     if chosen:
-        recipe = load_recipe(shipped(chosen))
-        report.note(found.name, f"recipe {chosen}, which is for this model; --recipe gives another")
+        origin = f"recipe {chosen}, which is for this model (--recipe gives another)"
+        recipe = replaced(load_recipe(shipped(chosen)), origin=origin)
+        report.note(found.name, origin)
     recipe = (recipe or Recipe()).linked(limits)
     _refuse_early(catalog, found, recipe, replace=replace)
     with report.stage("tokenizer"):
         vocabulary = _vocabulary(found) if with_tokenizer else None
-    job = Job(found, vocabulary, recipe, chosen, where, native, with_vectors, report)
+    job = Job(found, vocabulary, recipe, where, native, with_vectors, report)
     with staging(catalog) as area:
         for model, (role, matrix) in found.matrices.items():
             with enough_memory(model):
@@ -107,10 +107,11 @@ def _chosen(found: Source) -> str | None:
 
 def _refuse_early(catalog: Path, found: Source, recipe: Recipe, *, replace: bool) -> None:
     """Refuse what can be refused before any work is done."""
-    for _, matrix in found.matrices.values():
-        recipe.check(matrix.n_tokens, matrix.n_dims)
-        check_vectors(recipe.references, matrix.n_dims)
-    check_conditions({cluster.key: cluster.where for cluster in recipe.clusters})
+    with telling_of(recipe.origin):
+        for _, matrix in found.matrices.values():
+            recipe.check(matrix.n_tokens, matrix.n_dims)
+            check_vectors(recipe.references, matrix.n_dims, matrix.row)
+        check_conditions({cluster.key: cluster.where for cluster in recipe.clusters})
     taken = conflicts(read_state(catalog), dict.fromkeys(found.matrices, found.name))
     if taken and not replace:
         raise already_there(taken)
@@ -131,14 +132,15 @@ def _catalogue(job: Job, folder: Path, model: str, role: str | None, matrix: Mat
     """Write every table of one matrix into its version folder."""
     stage = job.report.stage
     tokens = token_columns(job.vocabulary or {}, matrix.n_tokens)
-    check_texts(job.recipe.references, tokens)  # before any work is done
+    with telling_of(job.recipe.origin):
+        check_texts(job.recipe.references, tokens)  # before any work is done
     rows = Rows(matrix, job.device, shown)
     with stage("scan"):
         scanned = features.scan(rows)
     about = _about(job, role, matrix, scanned)
     provenance = json.dumps(about)
     with _meanwhile(partial(_write_vectors, job, folder, model, matrix, provenance)) as vectors:
-        with stage("components"):
+        with stage("components"), telling_of(job.recipe.origin):
             components = features.principal_components(rows, scanned, job.recipe.sky)
         with stage("sky"):
             columns = features.project(rows, scanned, components, job.recipe.sky)
@@ -176,15 +178,11 @@ def _see(
         job.recipe.sky.axes(),
     )
     note = partial(job.report.note, model)
-    try:
+    with telling_of(job.recipe.origin):
         with job.report.stage("clusters"):
             inside = members(job.recipe.clusters, seen.features, seen.tokens, note)
         work = Work(job.native, job.report.stage, note, shown)
         return inside, settle(job.recipe.references, seen, Clusters(seen.features, inside), work, {})
-    except CatalogError as error:
-        if job.chosen is None:
-            raise
-        raise CatalogError(f"recipe {job.chosen}, which is for this model: {error}; --recipe gives another") from None
 
 
 def _about(job: Job, role: str | None, matrix: Matrix, scanned: Scan) -> dict[str, Any]:

@@ -50,9 +50,9 @@ def pointing(vector: Vector) -> Pointing:
     h = torch.from_numpy(vector).double()
     h16 = nearest_bf16(h).double()
     if not torch.isfinite(h16).all():
-        raise ValueError("has a NaN, an infinity, or a number past bf16's range")
+        raise ValueError("has a NaN, an infinity, or a number past bf16's range; choose another")
     if not h16.any():
-        raise ValueError("is zero, and so has no direction")
+        raise ValueError("is zero in bf16, and so has no direction; choose another")
     norm = float(np.sqrt(float(h16 @ h16)))
     return Pointing(vector, h16, unit_bf16(h).double(), norm, float(dot_bf16(h16[None], h16)[0]))
 

@@ -1,5 +1,6 @@
 """What a published version holds, read back for what is computed from it later: rows of W, tables, references."""
 
+import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from catalog.tables import as_rows, read_columns, read_lists
 from ingest.clusters import Scored
 from ingest.distances import Ids
 from ingest.geometry import Floats
-from ingest.recipes import AXES
+from ingest.recipes import AXES, Recipe, parse_recipe
 from ingest.references import Catalogued
 
 # What a matrix was stored as; `vectors` has its values as FLOAT, exactly.
@@ -35,6 +36,11 @@ def stored_rows(folder: Path, model: str, about: Mapping[str, Any]) -> Tensor:
         W[start : start + len(chunk)].copy_(torch.tensor(chunk))
         start += len(chunk)
     return W
+
+
+def recipe_of(about: Mapping[str, Any]) -> Recipe:
+    """Return the recipe in force; one from before there were references has none."""
+    return parse_recipe({"reference": [], **json.loads(about["recipe"])})
 
 
 def components(folder: Path) -> Floats:

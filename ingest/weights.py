@@ -93,14 +93,14 @@ def checked_matrix(path: Path, tensor: str, shape: tuple[int, ...], dtype: str) 
     return Matrix(path, tensor, DTYPES[dtype], *shape)
 
 
-def read_vector(path: Path, tensor: str, where: str) -> npt.NDArray[np.float32]:
-    """Return a vector of any floating type as fp32; CatalogError where there is none, `where` says who asked."""
+def read_vector(path: Path, tensor: str) -> npt.NDArray[np.float32]:
+    """Return a vector of any floating type as fp32; CatalogError where there is none."""
     with _opened(path) as file:
         if tensor not in file.keys():  # noqa: SIM118
-            raise CatalogError(f"{where}: {path}: no tensor '{tensor}'; it has {listed(file.keys())}")
+            raise CatalogError(f"{path}: no tensor '{tensor}'; it has {listed(file.keys())}")
         found: Tensor = file.get_tensor(tensor)
     if found.dim() != 1 or not found.is_floating_point():
-        raise CatalogError(f"{where}: {path}: '{tensor}' is no vector, but {found.dtype} of shape {list(found.shape)}")
+        raise CatalogError(f"{path}: '{tensor}' is no vector, but {found.dtype} of shape {list(found.shape)}")
     vector: npt.NDArray[np.float32] = found.float().numpy()
     return vector
 

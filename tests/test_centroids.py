@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest import distances
+from ingest import centroids, distances
 from ingest.centroids import centroid
 
 FP32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -71,3 +71,28 @@ def test_order_block_size_and_threads_change_nothing(dtype: torch.dtype, monkeyp
             assert centroid(W, np.random.default_rng(threads).permutation(chosen)).tolist() == expected
         finally:
             torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_means_that_nearly_cancel_are_exact_without_a_sum_in_integers_for_each(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A matrix less its means, where fp64 leaves every column open; and one of rows and their opposites."""
+    W = torch.randn(600, 40, generator=torch.Generator().manual_seed(8)) * 0.05
+    W = (W.double() - W.double().mean(dim=0)).to(dtype)
+    exactly: list[int] = []
+    original = centroids._exact_mean
+    monkeypatch.setattr(centroids, "_exact_mean", lambda values: exactly.append(len(values)) or original(values))
+    monkeypatch.setattr(distances, "CPU_BYTES", 70 * 8 * 40)
+    assert centroid(W, ids(600)).tolist() == exact_mean(W.tolist())
+    assert len(exactly) <= centroids.MOST_ALONE
+    exactly.clear()
+    assert centroid(torch.cat([W, -W]), ids(1200)).tolist() == [0.0] * 40
+    assert len(exactly) == 40
+
+
+@settings(max_examples=100)
+@given(st.lists(st.lists(FP32, min_size=12, max_size=12), min_size=1, max_size=6))
+def test_twice_the_precision_is_bounded_as_it_says(rows: list[list[float]]) -> None:
+    W = torch.tensor(rows + [[-value for value in row] for row in rows[::-1]] + rows[:1])
+    assert centroid(W, ids(len(W))).tolist() == exact_mean(W.tolist())

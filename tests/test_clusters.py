@@ -141,8 +141,29 @@ def test_a_name_that_no_model_has_is_an_error_and_not_an_empty_cluster(known: Pa
         "set variable model = 'other'; from members('evn');",
     ):
         done = shell_run(known, query)
-        assert "no model in view has a cluster 'evn' with a token in it; `from clusters` lists them" in done.stderr
+        assert "has a cluster 'evn' with a token in it; `from clusters` lists them" in done.stderr
     assert "a cluster NULL" in shell_run(known, "from members(NULL);").stderr
+    misspelt = "set variable model = 'n'; from members('even');"
+    assert "no model in view (the variable model is n) has a cluster 'even'" in shell_run(known, misspelt).stderr
+
+
+def test_clusters_of_different_models_have_no_overlap_to_show(known: Path) -> None:
+    """`even` is m's alone, component:1 of nobody, and `other` has component:0, too."""
+    assert {model for (model,) in rows(known, "select model from overlap('component:0', 'largest-component')")} == {
+        "m",
+        "other",
+    }
+    assert {model for (model,) in rows(known, "select model from overlap('even', 'largest-component')")} == {"m"}
+    done = shell_run(known, "set variable model = 'other'; from overlap('mean:dot-mode', 'component:0');")
+    assert not done.stderr.partition("Error")[1]
+    done = shell_run(known, "from overlap('even', 'mean:dot-mode');")
+    assert "no model in view has both clusters; `from clusters` lists them" in done.stderr
+
+
+def test_without_vectors_there_is_no_centroid(tmp_path: Path) -> None:
+    ingest_bare(tmp_path / "c", torch.eye(4)[:3], with_vectors=False, limits=Limits(2, 2))
+    done = shell_run(tmp_path / "c", "select centroid_of('largest-component');")
+    assert "centroid_of: the cluster has no finite row in vectors" in done.stderr
 
 
 def test_clusters_of_one_name_in_several_models_are_shown_side_by_side_but_have_no_common_centroid(known: Path) -> None:

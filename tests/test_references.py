@@ -68,9 +68,8 @@ def test_of_the_default_ones_what_cannot_be_had_is_left_out_with_a_note(tmp_path
     report = ingest_bare(tmp_path / "c", torch.cat([torch.eye(5), -torch.eye(5)]), limits=Limits(0.1, 0.1))
     assert rows(tmp_path / "c", "from reference_vectors") == rows(tmp_path / "c", "from scores") == []
     assert report.notes[-2:] == [
-        "m: no reference 'mean': reference 'mean'.mean: the vector is zero, and so has no direction",
-        "m: no reference 'largest-component': reference 'largest-component'.centroid: "
-        "cluster 'largest-component' has no token",
+        "m: left out: reference 'mean'.mean: the vector is zero in bf16, and so has no direction; choose another",
+        "m: left out: reference 'largest-component'.centroid: 'largest-component': no component has two tokens or more",
     ]
 
 
@@ -100,10 +99,11 @@ def test_a_text_is_the_token_that_it_is_tokenized_to(minilm: Path, tmp_path: Pat
     for text, expected in (("a", 1037), ("[unused5]", 6), ("paris", 3000)):
         assert _token(Reference("h", "text", text), there) == expected
     for text, message in (
-        ("no such text", "is the text of no token"),
-        ("##a", "is the text of no token"),
+        ("no such text", "'no such text' is no one token's text; name a token with token = ID"),
+        ("##a", "'##a' is no one token's text; name a token"),
+        (" Paris", "' Paris' is no one token's text, but 'paris' is token 3000's; name a token"),
     ):
-        with pytest.raises(CatalogError, match=rf"reference 'h'.text: '{text}' {message}; name one with token = ID"):
+        with pytest.raises(CatalogError, match=message):
             _token(Reference("h", "text", text), there)
 
 
@@ -311,14 +311,14 @@ BAD = {
     "token = 40": "reference 'h'.token: 40: W has rows 0 to 39",
     "pc = 7": "reference 'h'.pc: 7: W has 6 columns, so as many components",
     "token = 7": "reference 'h'.token: the vector has a NaN, an infinity, or a number past bf16's range",
-    "token = 8": "reference 'h'.token: the vector is zero, and so has no direction",
-    "token = 3\nscale = 1e-45": "reference 'h'.token: the vector is zero",
-    "token = 3\nscale = 1e300": "reference 'h'.token: the vector has a NaN, an infinity",
-    'text = "x"': "reference 'h'.text: 'x' is the text of no token; name one with token = ID",
-    "first_in_box = { lat = 89.9, lon = 0, diameter = 0.001 }": "reference 'h'.first_in_box: no token in the window",
-    'centroid = "component:39"': "reference 'h'.centroid: cluster 'component:39' has no token",
-    'centroid = "duplicate:3"': "reference 'h'.centroid: cluster 'duplicate:3' has no token",
-    'centroid = "none"': "reference 'h'.centroid: cluster 'none' has no token",
+    "token = 8": "reference 'h'.token: the vector is zero in bf16, and so has no direction; choose another",
+    "token = 3\nscale = 1e-45": "reference 'h'.token: the vector, scaled by 1e-45, is zero in bf16",
+    "token = 3\nscale = 1e300": "reference 'h'.token: the vector, scaled by 1e+300, has a NaN, an infinity",
+    'text = "x"': "reference 'h'.text: 'x': there is no text at all without a tokenizer; name the token",
+    "first_in_box = { lat = 89.9, lon = 0, diameter = 0.001 }": "reference 'h'.first_in_box: no token is in the window",
+    'centroid = "component:39"': "reference 'h'.centroid: 'component:39': no component of two tokens or more has 39 as",
+    'centroid = "duplicate:3"': "reference 'h'.centroid: 'duplicate:3': no equal rows have 3 as their lowest",
+    'centroid = "none"': "reference 'h'.centroid: 'none': no token is in it",
     'centroid = "broken"': "reference 'h'.centroid: none of its rows is finite",
     'vector = { file = "gone.safetensors", key = "h" }': "gone.safetensors: no such file",
     'vector = { file = "h.safetensors", key = "g" }': "no tensor 'g'; it has 'h', 'matrix', 'nan', 'short'",
@@ -344,6 +344,7 @@ def test_a_reference_that_cannot_be_had_is_refused_and_nothing_is_left(tmp_path:
     text += '[[cluster]]\nname = "broken"\nwhere = "token_id = 7"\n'
     with pytest.raises(CatalogError) as error:
         ingested(tmp_path, W, text, limits=Limits(0.001, 0.001))
+    assert str(error.value).startswith(f"{tmp_path}/recipe.toml: reference 'h'.")
     assert message in str(error.value)
     assert not (tmp_path / "c" / "catalog.duckdb").exists()
     assert not list((tmp_path / "c").glob("models/*/*"))
@@ -352,7 +353,7 @@ def test_a_reference_that_cannot_be_had_is_refused_and_nothing_is_left(tmp_path:
 def test_an_optional_reference_that_cannot_be_had_is_left_out_with_a_note(tmp_path: Path) -> None:
     report = ingested(tmp_path, bf16_matrix(40, 6), reference("token = 8\nscale = 1e-45\noptional = true"))
     assert rows(tmp_path / "c", "from reference_vectors") == []
-    assert report.notes[-1].startswith("m: no reference 'h': reference 'h'.token: the vector is zero")
+    assert report.notes[-1].startswith("m: left out: reference 'h'.token: the vector, scaled by 1e-45, is zero in bf16")
 
 
 def test_a_cluster_without_a_token_is_noted(tmp_path: Path) -> None:
@@ -381,7 +382,7 @@ def test_the_notebooks_recipe_is_taken_by_itself_for_their_model(
     W = of_the_study(monkeypatch)
     report = ingest_bare(tmp_path / "c", W, "Qwen3-4B-Instruct-2507")
     assert report.notes[0] == (
-        "Qwen3-4B-Instruct-2507: recipe qwen3-4b-instruct-2507, which is for this model; --recipe gives another"
+        "Qwen3-4B-Instruct-2507: recipe qwen3-4b-instruct-2507, which is for this model (--recipe gives another)"
     )
     references = ["1.4a", "1.5c", "1.5d", "1.6a", "row-124", "mean"]
     assert [name for (name,) in rows(tmp_path / "c", "select reference from reference_vectors")] == references
@@ -405,6 +406,7 @@ def test_where_the_recipe_that_was_taken_by_itself_does_not_fit_the_way_out_is_t
     with pytest.raises(CatalogError) as error:
         ingest_bare(tmp_path / "c", W, "Qwen3-4B-Instruct-2507")
     assert str(error.value) == (
-        "recipe qwen3-4b-instruct-2507, which is for this model: reference '1.5d'.first_in_box: no token in the window "
-        "of 0.001 degrees at (-7.2888, 6.94); widen it: box_search shows what is there; --recipe gives another"
+        "recipe qwen3-4b-instruct-2507, which is for this model (--recipe gives another): "
+        "reference '1.5d'.first_in_box: no token is in the window of 0.001 degrees at (-7.2888, 6.94); "
+        "widen it: box_search shows what is there"
     )

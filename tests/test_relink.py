@@ -58,7 +58,7 @@ def test_it_shares_the_files_that_it_does_not_change(tmp_path: Path) -> None:
     new = catalog / read_state(catalog).models["m"].folder
     shared = {path.name for path in new.glob("*.parquet") if before[path.name] == path.stat().st_ino}
     assert new != old
-    unlinked = {"tokens", "vectors", "principal_components"}
+    unlinked = {"tokens", "vectors", "principal_components", "recipe_clusters"}
     same = {"reference_vectors", "scores"}  # the largest component is the same one
     assert shared == {f"{name}.parquet" for name in unlinked | same}
     assert set(before) - shared == {"features.parquet", "models.parquet", "component_diameters.parquet"}
@@ -111,8 +111,8 @@ def test_a_radius_within_which_nothing_lies_is_told(tmp_path: Path) -> None:
     catalog = tmp_path / "c"
     report = ingest_bare(catalog, torch.eye(5), limits=Limits(1, 1))
     note = "m: no two different rows are nearer than 1; `token-catalog relink m --radius R` links further"
-    assert report.notes[1:] == [note]
-    assert relink(catalog, "m", Limits(2)).notes[1:] == []
+    assert note in report.notes
+    assert note not in relink(catalog, "m", Limits(2)).notes
 
 
 @pytest.mark.parametrize(
@@ -157,12 +157,13 @@ def test_a_model_that_changed_meanwhile_is_not_overwritten(
     ingest_bare(catalog, matrix(), "other")
     original = relink_module._relink
 
-    def interrupted(*arguments: object) -> None:
-        original(*arguments)  # type: ignore[arg-type]
+    def interrupted(*arguments: object) -> object:
+        changed = original(*arguments)  # type: ignore[arg-type]
         if meanwhile == "replaced":
             ingest_bare(catalog, bf16_matrix(30, 4), "m", replace=True)
         else:
             remove(catalog, "m")
+        return changed
 
     monkeypatch.setattr(relink_module, "_relink", interrupted)
     with pytest.raises(CatalogError, match="m: was replaced or removed in the meantime"):

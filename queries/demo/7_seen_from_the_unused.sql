@@ -1,11 +1,11 @@
--- Seen from the centre of the unused tokens: the bf16 dot product that most tokens share.
+-- Seen from the unused tokens' centre: those with the most frequent bf16 dot product.
 select
-    t.kind,
+    m.kind,
     count(*) as n_tokens,
     any_value(s.dot_bf16) as dot_bf16,
-    list(t.piece order by t.token_id)[:4] as some
-from members('unused:dot-mode') as t
-inner join scores as s on t.model = s.model and t.token_id = s.token_id
+    list(m.piece order by m.token_id)[:4] as some_pieces
+from members('unused:dot-mode') as m
+inner join scores as s on m.model = s.model and m.token_id = s.token_id
 where s.reference = 'unused'
-group by t.kind
+group by m.kind
 order by n_tokens desc;

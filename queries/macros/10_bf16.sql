@@ -27,5 +27,5 @@ create macro bf16(number) as
     end;
 
 comment on macro bf16 is
-'x rounded to the nearest bfloat16, ties to even, as FLOAT (one rounding; -0.0 is 0.0);
-x is written out several times, so it must not be random()';
+'a number rounded to the nearest bfloat16, ties to even, as FLOAT (one rounding; -0.0 is 0.0);
+the number is written out several times, so it must not be random()';

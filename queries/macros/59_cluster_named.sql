@@ -19,7 +19,12 @@ create macro cluster_named(cluster_name) as (
             when n_tokens > 0 then asked_for
             else
                 error(
-                    'no model in view has a cluster '
+                    'no model in view'
+                    || coalesce(
+                        ' (the variable model is ' || getvariable('model') || ')',
+                        ''
+                    )
+                    || ' has a cluster '
                     || coalesce('''' || asked_for || '''', 'NULL')
                     || ' with a token in it; `from clusters` lists them'
                 )

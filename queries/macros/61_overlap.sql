@@ -1,5 +1,6 @@
 -- overlap: two clusters, token by token (notebook 1.5c).
--- Grain: one row per token in either, in each model in view; `side` says in which.
+-- Grain: one row per token in either, in each model in view that has both; `side` says
+-- in which.
 create macro overlap(cluster_name, other_name) as table
 with asked as materialized (
     select
@@ -7,15 +8,43 @@ with asked as materialized (
         cluster_named(other_name) as beside
 ),
 
-sides as (
+inside as materialized (
     select
         c.model,
         c.token_id,
-        bool_or(c.cluster = a.asked_for) as in_first,
-        bool_or(c.cluster = a.beside) as in_second
+        c.cluster = a.asked_for as in_first,
+        c.cluster = a.beside as in_second
     from cluster_members as c
     inner join asked as a on c.cluster = a.asked_for or c.cluster = a.beside
-    group by c.model, c.token_id
+),
+
+having_both as (
+    select model
+    from inside
+    group by model
+    having bool_or(in_first) and bool_or(in_second)
+),
+
+compared as materialized (
+    select
+        unnest(
+            coalesce(
+                list(model),
+                error('no model in view has both clusters; `from clusters` lists them')
+            )
+        ) as model
+    from having_both
+),
+
+sides as (
+    select
+        i.model,
+        i.token_id,
+        bool_or(i.in_first) as in_first,
+        bool_or(i.in_second) as in_second
+    from inside as i
+    inner join compared as b on i.model = b.model
+    group by i.model, i.token_id
 )
 
 select

@@ -32,19 +32,30 @@ create macro centroid_of(cluster_name) as (
             fsum(part) / count(*) as mean
         from parts
         group by model, place
+    ),
+
+    found as (
+        select count(distinct model) as n_models from inside
     )
 
     select
         case
-            when count(distinct model) <= 1
-                then list(mean order by place)::float[]
-            else
-                error(
-                    'centroid_of: several models in view have a cluster of that name;'
-                    || ' set variable model = ''NAME'' leaves the others out'
-                )
+            when any_value(f.n_models) > 1
+                then
+                    error(
+                        'centroid_of: several models in view have a cluster of that'
+                        || ' name; set variable model = ''NAME'' leaves the others out'
+                    )
+            when count(m.mean) = 0
+                then
+                    error(
+                        'centroid_of: the cluster has no finite row in vectors'
+                        || ' (a model ingested with --no-vectors has none)'
+                    )
+            else list(m.mean order by m.place)::float[]
         end
-    from means
+    from found as f
+    left join means as m on true
 );
 
 comment on macro centroid_of is

@@ -36,6 +36,7 @@ comment on column degeneracy.reference is 'the reference vector''s name';
 comment on column degeneracy.metric is 'dot or cosine';
 comment on column degeneracy.class_size is
 'tokens that share a value (1 where it is one token''s own)';
-comment on column degeneracy.n_values is 'values that as many tokens share';
+comment on column degeneracy.n_values is
+'how many values are shared by class_size tokens each';
 comment on column degeneracy.n_tokens is
 'tokens in those classes: class_size * n_values';

@@ -1,0 +1,174 @@
+"""Asks a recipe's conditions, in a process that reaches nothing else: `python -m catalog.conditions FOLDER`.
+
+The folder has `features` and `tokens` as Arrow files, and the conditions. Before one is asked, its syntax tree is read:
+it must be one expression, over these two tables, with functions that depend on their arguments alone. DuckDB itself has
+the file system, extensions, settings and Python's variables shut off; and the process, files and memory.
+"""
+
+import json
+import resource
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from catalog.errors import CatalogError
+from catalog.schemas import FEATURES, TOKENS
+
+CONDITIONS = "conditions.json"
+READY = "ready\n"
+TABLES = (FEATURES, TOKENS)
+# Address space, of which DuckDB's libraries and buffers take a part; its own limit isn't kept by every function.
+MOST_BYTES = 8 << 30
+
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": "false",
+    "autoload_known_extensions": "false",
+    "autoinstall_known_extensions": "false",
+    "temp_directory": "",
+    "memory_limit": "4GB",
+    "threads": 1,  # some aggregates depend on who comes first
+}
+_FROM = "from features inner join tokens using (model, token_id)"
+# What else than a table, a join or a subquery may stand after FROM: functions that give rows, and DESCRIBE or SHOW.
+_OUTSIDE = ("TABLE_FUNCTION", "SHOW_REF")
+# Functions that DuckDB takes for constant, and aren't: the time, a sample, other SQL.
+_CHANGING = {
+    "age", "current_catalog", "current_localtime", "current_localtimestamp", "current_role", "current_time",
+    "current_timestamp", "current_user", "localtime", "localtimestamp", "reservoir_quantile", "session_user", "user",
+    "json_serialize_plan", "json_serialize_sql", "json_deserialize_sql", "json_execute_serialized_sql",
+}  # fmt: skip
+
+
+def main(folder: Path) -> None:
+    """Ask the conditions in a folder; write an answer a line, as JSON, as soon as it is there."""
+    with ExitStack() as stack:
+        files = [stack.enter_context(pa.memory_map(str(folder / table.name))) for table in TABLES]
+        connection = stack.enter_context(closed([pa.ipc.open_file(file).read_all() for file in files]))
+        conditions = json.loads((folder / CONDITIONS).read_text(encoding="utf-8"))
+        refused = _refused(connection)
+        for limit, most in ((resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, MOST_BYTES)):
+            with suppress(ValueError, OSError):  # macOS has no limit of address space
+                resource.setrlimit(limit, (most, most))
+        print(READY, end="", flush=True)
+        for key, condition in conditions.items():
+            print(json.dumps({"key": key, **_answer(connection, condition, refused)}), flush=True)
+
+
+@contextmanager
+def closed(tables: Sequence[pa.Table]) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Give a DuckDB in memory that has copies of `features` and `tokens`, and reaches nothing else."""
+    with duckdb.connect(":memory:", config=_CONFIG) as connection:
+        for table, rows in zip(TABLES, tables, strict=True):
+            connection.register("rows", rows)
+            connection.execute(f"create table {table.name} as from rows")
+            connection.unregister("rows")
+        connection.execute("set python_enable_replacements = false; set lock_configuration = true")
+        yield connection
+
+
+def _answer(connection: duckdb.DuckDBPyConnection, condition: str, refused: set[str]) -> dict[str, Any]:
+    try:
+        _check(connection, condition, refused)
+        # On a line of its own, for it may end with a comment.
+        described = connection.execute(f"select (\n{condition}\n) {_FROM} limit 0").description
+        types = [str(column[1]) for column in described]
+        if types != ["BOOLEAN"]:
+            raise CatalogError(f"gives {', '.join(types)}, and a condition is true or false")
+        found = connection.execute(f"select token_id {_FROM} where (\n{condition}\n) order by token_id").fetchnumpy()
+    except CatalogError as error:
+        return {"error": f"{error}: {condition}"}
+    except RecursionError:
+        return {"error": f"is nested too deeply: {condition}"}
+    except (duckdb.OutOfMemoryException, MemoryError):
+        return {"error": f"took too much memory, and was stopped: {condition}"}
+    except duckdb.Error as error:
+        # Without the lines of our own query that it points to.
+        return {"error": f"{' '.join(str(error).partition('LINE ')[0].split())}: {condition}"}
+    return {"ids": found["token_id"].tolist()}
+
+
+def _check(connection: duckdb.DuckDBPyConnection, condition: str, refused: set[str]) -> None:
+    """Raise CatalogError where a condition is more than one expression, or reaches past `features` and `tokens`."""
+    plain, asked = (_parsed(connection, text) for text in ("true", condition))
+    listed = asked.get("select_list", [])
+    alone = len(listed) == 1 and not listed[0]["alias"]
+    if {**plain, "select_list": []} != {**asked, "select_list": []} or not alone:
+        raise CatalogError("is more than a condition")
+    nodes = list(_nodes(asked))
+    own = {table.name for table in TABLES}
+    named = {entry["key"].lower() for node in nodes for entry in node.get("cte_map", {}).get("map", [])}
+    there = {name for (name,) in connection.execute("select view_name from duckdb_views()").fetchall()}
+    for node in nodes:
+        _check_node(node, own, named - there)
+    called = {name for node in nodes for name in _called(node)} & refused
+    if called:
+        raise CatalogError(f"calls {min(called)}, which depends on more than its arguments")
+
+
+def _check_node(node: Mapping[str, Any], own: set[str], named: set[str]) -> None:
+    """Raise CatalogError where a part of a condition reads anything but its own tables, and what it named itself."""
+    if node.get("type") == "BASE_TABLE":
+        name = str(node["table_name"]).lower()
+        qualified = node["catalog_name"] or node["schema_name"] not in ("", "main")
+        if qualified or name not in (own if node["schema_name"] else own | named):
+            raise CatalogError(f"reads '{node['table_name']}', and a condition may read features and tokens only")
+    if node.get("type") in _OUTSIDE:
+        raise CatalogError("reads what isn't a table, and a condition may read features and tokens only")
+    if node.get("sample"):
+        raise CatalogError("draws a sample, which isn't the same every time")
+
+
+def _parsed(connection: duckdb.DuckDBPyConnection, condition: str) -> dict[str, Any]:
+    """Return the syntax tree of `select condition`."""
+    row = connection.execute("select json_serialize_sql(?)", [f"select {condition}"]).fetchone()
+    tree = json.loads(row[0]) if row else {}
+    if tree.get("error") or len(tree["statements"]) != 1:
+        raise CatalogError(f"is no condition in SQL ({' '.join(str(tree.get('error_message')).split())})")
+    node: dict[str, Any] = tree["statements"][0]["node"]
+    return node
+
+
+def _nodes(tree: object) -> Iterator[dict[str, Any]]:
+    """Give every object in a syntax tree."""
+    if isinstance(tree, dict):
+        yield tree
+        tree = list(tree.values())
+    if isinstance(tree, list):
+        for branch in tree:
+            yield from _nodes(branch)
+
+
+def _called(node: Mapping[str, Any]) -> list[str]:
+    """Return the function that a node of a syntax tree calls; some, such as current_date, look like a column."""
+    names = [node["function_name"]] if "function_name" in node else node.get("column_names", [])[-1:]
+    return [str(name).lower() for name in names]
+
+
+def _refused(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """Return the functions that may give another value for the same arguments, that do something, or that look around.
+
+    DuckDB tells of its own functions; a macro is what its definition calls and reads.
+    """
+    query = "select distinct function_name from duckdb_functions() where stability <> 'CONSISTENT'"
+    refused = _CHANGING | {name for (name,) in connection.execute(query).fetchall()}
+    query = "select function_name, macro_definition from duckdb_functions() where function_type = 'macro'"
+    macros = {name: list(_nodes(_parsed(connection, text))) for name, text in connection.execute(query).fetchall()}
+    reading = {name for name, nodes in macros.items() if any(node.get("type") in _READING for node in nodes)}
+    refused |= reading
+    for _ in macros:  # until one that calls another that calls another is found, too
+        calling = {name for name, nodes in macros.items() if any(refused & set(_called(node)) for node in nodes)}
+        if calling <= refused:
+            break
+        refused |= calling
+    return refused
+
+
+_READING = ("BASE_TABLE", *_OUTSIDE)
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
