@@ -1,5 +1,6 @@
 """Fixtures: a catalog of the real model, made once; nothing of the user's own catalog or hub cache is touched."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,12 @@ import pytest
 
 from ingest.demo import ingest_demo
 from tests.hub_server import Hub, serving_a_model
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some thousand times in all; whether it is done at the right moments, no test here could see."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture(autouse=True)

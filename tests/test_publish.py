@@ -28,7 +28,8 @@ W = bf16_matrix(200, 8)
 # An argument for each parameter that a macro may have, by its name in the contract.
 ARGUMENTS = {
     "at_lat": "0.0", "at_lon": "0.0", "diameter": "180.0", "angle": "180.0", "h": "[1.0, 2, 3, 4, 5, 6, 7, 8]",
-    "token": "0", "k": "3", "cluster_name": "'a'", "other_name": "'b'", "distance": "0.001",
+    "token": "0", "k": "3", "distance": "0.001",
+    "cluster_name": "'mean:dot-mode'", "other_name": "'mean:cosine-mode'",
 }  # fmt: skip
 
 
