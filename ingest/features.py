@@ -32,8 +32,8 @@ from ingest.recipes import COORDINATES, Limits, Sky
 from ingest.rounding import norm_bf16
 from ingest.weights import Matrix
 
-# A chunk in fp64: large enough for BLAS, small beside n_dims² and the cache of files.
-CHUNK_BYTES = 64 << 20
+# A chunk in fp64: large enough for BLAS, small enough that what it allocates is used again, not given back each time.
+CHUNK_BYTES = 16 << 20
 
 # Chunks that may wait to be hashed, where the device is faster.
 MOST_WAITING = 4
