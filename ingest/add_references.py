@@ -51,12 +51,13 @@ def _add(
     new: Path,
 ) -> Mapping[str, Any]:
     """Write the tables of references and clusters into the new version's folder; return what changes in `models`."""
+    recipe = stored.recipe_of(about)
     with report.stage("read"):
         before = stored.references(old)
-        inside = stored.recipe_members(old)
+        inside = stored.recipe_members(old, recipe)
     note = partial(report.note, model)
     with telling_of(additions.origin):
-        recipe, replacing = _together(stored.recipe_of(about), additions, before, replace)
+        recipe, replacing = _together(recipe, additions, before, replace)
         additions.check(about["n_tokens"], about["n_dims"])
         check_vectors(additions.references, about["n_dims"])
         with report.stage("read"):

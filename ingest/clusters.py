@@ -102,12 +102,11 @@ def members(
 
 def recipe_columns(clusters: Sequence[Cluster], found: Mapping[str, Ids]) -> dict[str, Any]:
     """Return the columns of `recipe_clusters`."""
-    none = np.empty(0, np.int32)
-    tokens = [found.get(cluster.name, none) for cluster in clusters]
+    tokens = [found[cluster.name] for cluster in clusters]
     counts = [len(ids) for ids in tokens]
     return {
         "cluster": np.repeat(np.array([cluster.name for cluster in clusters], object), counts),
-        "token_id": np.concatenate([none, *tokens]),
+        "token_id": np.concatenate([np.empty(0, np.int32), *tokens]),
         "definition": np.repeat(np.array([cluster.where for cluster in clusters], object), counts),
     }
 

@@ -85,13 +85,13 @@ def references(folder: Path) -> list[Scored]:
     ]
 
 
-def recipe_members(folder: Path) -> dict[str, Ids]:
-    """Return the tokens of the recipe's clusters that have any."""
-    if not (folder / schemas.RECIPE_CLUSTERS.file_name).exists():
+def recipe_members(folder: Path, recipe: Recipe) -> dict[str, Ids]:
+    """Return the tokens of the clusters of the recipe in force."""
+    if not recipe.clusters:
         return {}
     columns = read_columns(folder, schemas.RECIPE_CLUSTERS)
     names, ids = columns["cluster"].to_numpy(zero_copy_only=False), columns["token_id"].to_numpy()
-    return {str(name): ids[names == name] for name in dict.fromkeys(names)}
+    return {cluster.name: ids[names == cluster.name] for cluster in recipe.clusters}
 
 
 def masked(column: Any) -> Any:

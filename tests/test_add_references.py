@@ -470,3 +470,14 @@ def test_with_replace_references_and_clusters_take_the_place_of_those_of_their_n
     after = dict(rows(tmp_path / "c", "select reference, vector from reference_vectors"))
     assert {name for name in after if after[name] != before[name]} == {"base", "up", "on"}
     assert parse_recipe(json.loads(rows(tmp_path / "c", "select recipe from models")[0][0])).clusters == now.clusters
+
+
+def test_a_cluster_without_tokens_is_still_known_later(tmp_path: Path) -> None:
+    first = recipe([{"name": "o", "centroid": "none", "optional": True}], [{"name": "none", "where": "norm > 9"}])
+    ingest_bare(tmp_path / "c", matrix(), recipe=first, limits=LIMITS)
+    report = add_references(tmp_path / "c", "m", recipe([{"name": "new", "token": 1}]))
+    left_out = "m: left out: reference 'o'.centroid: 'none': no token is in it"
+    assert report.notes == [left_out, "m: references added: new"]
+    assert names(tmp_path / "c") == ["new"]
+    add_references(tmp_path / "c", "m", recipe([], [{"name": "none", "where": "norm > 0"}]), replace=True)
+    assert names(tmp_path / "c") == ["new", "o"]
