@@ -12,6 +12,7 @@ import torch
 from safetensors.numpy import save_file
 
 from catalog.errors import CatalogError
+from catalog.paths import LOCK
 from catalog.publish import remove
 from catalog.state import read_state
 from ingest import add_references as add_module
@@ -76,8 +77,9 @@ def inodes(path: Path) -> dict[str, int]:
 
 
 def on_disk(catalog: Path) -> dict[Path, tuple[int, int]]:
-    """Return every file of a catalog, and when it was written."""
-    return {path: (path.lstat().st_ino, path.lstat().st_mtime_ns) for path in catalog.rglob("*") if path.is_file()}
+    """Return every file of a catalog but its lock, and when it was written."""
+    files = (path for path in catalog.rglob("*") if path.is_file() and path.name != LOCK)
+    return {path: (path.lstat().st_ino, path.lstat().st_mtime_ns) for path in files}
 
 
 @pytest.fixture(scope="module")
