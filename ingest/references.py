@@ -95,8 +95,7 @@ def settle(
                 if before is not None and reference.kind != "centroid":
                     found[reference.name] = before
                 elif there := _there(reference, matrix, clusters, work):
-                    same = before is not None and np.array_equal(before.vector, there.vector)
-                    if before is not None and same:
+                    if before is not None and np.array_equal(before.vector, there.vector):
                         found[reference.name] = before
                     else:
                         fresh.append((reference, there))
@@ -105,7 +104,7 @@ def settle(
         for reference in ready:
             if scored := found.get(reference.name):
                 clusters.add(scored)
-        left = [reference for reference in left if reference.name not in {done.name for done in ready}]
+        left = [reference for reference in left if reference.builds_on in waiting]
     return [found[reference.name] for reference in references if reference.name in found]
 
 
