@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ingest import centroids, distances
@@ -19,7 +19,7 @@ def nearest_fp32(exact: Fraction) -> float:
     """Return the fp32 nearest to an exact value, ties to even, by looking at its neighbours."""
     with np.errstate(over="ignore"):
         guess = np.float32(float(exact))
-    around = [guess, np.nextafter(guess, np.float32(-np.inf)), np.nextafter(guess, np.float32(np.inf))]
+        around = [guess, np.nextafter(guess, np.float32(-np.inf)), np.nextafter(guess, np.float32(np.inf))]
     finite = [value for value in around if np.isfinite(value)]
     even = lambda value: int(value.view(np.uint32)) & 1  # noqa: E731
     return float(min(finite, key=lambda value: (abs(Fraction(float(value)) - exact), even(value)))) + 0.0
@@ -37,6 +37,7 @@ def ids(n: int) -> npt.NDArray[np.int32]:
 
 @settings(max_examples=200)
 @given(st.integers(1, 4).flatmap(lambda d: st.lists(st.lists(FP32, min_size=d, max_size=d), min_size=1, max_size=7)))
+@example([[3.4028234663852886e38]])  # the largest fp32
 def test_every_element_is_the_fp32_nearest_to_the_exact_mean(rows: list[list[float]]) -> None:
     assert centroid(torch.tensor(rows), ids(len(rows))).tolist() == exact_mean(rows)
 
