@@ -36,6 +36,7 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
 _FROM = "from features inner join tokens using (model, token_id)"
 # What else than a table, a join or a subquery may stand after FROM: functions that give rows, and DESCRIBE or SHOW.
 _OUTSIDE = ("TABLE_FUNCTION", "SHOW_REF")
+_READING = ("BASE_TABLE", *_OUTSIDE)
 # Functions that DuckDB takes for constant, and aren't: the time, a sample, other SQL.
 _CHANGING = {
     "age", "current_catalog", "current_localtime", "current_localtimestamp", "current_role", "current_time",
@@ -158,8 +159,7 @@ def _refused(connection: duckdb.DuckDBPyConnection) -> set[str]:
     refused = _CHANGING | {name for (name,) in connection.execute(query).fetchall()}
     query = "select function_name, macro_definition from duckdb_functions() where function_type = 'macro'"
     macros = {name: list(_nodes(_parsed(connection, text))) for name, text in connection.execute(query).fetchall()}
-    reading = {name for name, nodes in macros.items() if any(node.get("type") in _READING for node in nodes)}
-    refused |= reading
+    refused |= {name for name, nodes in macros.items() if any(node.get("type") in _READING for node in nodes)}
     for _ in macros:  # until one that calls another that calls another is found, too
         calling = {name for name, nodes in macros.items() if any(refused & set(_called(node)) for node in nodes)}
         if calling <= refused:
@@ -167,8 +167,6 @@ def _refused(connection: duckdb.DuckDBPyConnection) -> set[str]:
         refused |= calling
     return refused
 
-
-_READING = ("BASE_TABLE", *_OUTSIDE)
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))

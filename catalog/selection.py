@@ -9,8 +9,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,11 +38,7 @@ def tokens_where(
     if not conditions:
         return {}
     with tempfile.TemporaryDirectory(prefix="token-catalog-") as folder:
-        for table, rows in zip(TABLES, (features, tokens), strict=True):
-            with pa.OSFile(str(Path(folder, table.name)), "wb") as file, pa.ipc.new_file(file, rows.schema) as writer:
-                writer.write_table(rows)
-        Path(folder, CONDITIONS).write_text(json.dumps(dict(conditions)), encoding="utf-8")
-        answers, ended = _ask(folder, seconds)
+        answers, ended = _ask(Path(folder), conditions, (features, tokens), seconds)
     for key, condition in conditions.items():
         answer = answers.get(key, {"error": f"{ended}: {condition}"})
         if "error" in answer:
@@ -49,9 +46,15 @@ def tokens_where(
     return {key: np.array(answers[key]["ids"], np.int32) for key in conditions}
 
 
-def _ask(folder: str, seconds: float) -> tuple[dict[str, dict[str, list[int]]], str]:
-    """Return the answers, by key, that came in time, and why others didn't."""
-    command = [sys.executable, "-P", "-m", "catalog.conditions", folder]
+def _ask(
+    folder: Path, conditions: Mapping[str, str], tables: Sequence[pa.Table], seconds: float
+) -> tuple[dict[str, dict[str, Any]], str]:
+    """Return the answers, by key, that came in time, and why others didn't; what is asked is put into the folder."""
+    for table, rows in zip(TABLES, tables, strict=True):
+        with pa.OSFile(str(folder / table.name), "wb") as file, pa.ipc.new_file(file, rows.schema) as writer:
+            writer.write_table(rows)
+    (folder / CONDITIONS).write_text(json.dumps(dict(conditions)), encoding="utf-8")
+    command = [sys.executable, "-P", "-m", "catalog.conditions", str(folder)]
     # What this process can import, that one can; and dates don't depend on where the machine is.
     there = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     environment = os.environ | {"TZ": "UTC", "PYTHONPATH": there}

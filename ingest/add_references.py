@@ -13,9 +13,9 @@ from catalog.errors import CatalogError
 from catalog.selection import check_conditions
 from catalog.tables import write_table
 from ingest import stored
-from ingest.changing import change, in_force, provenance
+from ingest.changing import change, provenance
 from ingest.clusters import Clusters, Scored, members, recipe_columns
-from ingest.devices import fits, fp64_device, native_device
+from ingest.devices import fp64_device, native_device, placed
 from ingest.progress import shown
 from ingest.recipe_entries import check_order
 from ingest.recipes import Recipe, telling_of
@@ -65,16 +65,14 @@ def _add(
             # Clusters alone change no vector, but where one takes another's place.
             scoring = bool(additions.references) or replacing
             W = stored.stored_rows(old, model, about) if scoring else torch.empty(0, about["n_dims"])
-            if fits(W.nbytes, device):
-                W = W.to(device)
-        seen = stored.catalogued(old, model, about, W, features)
+        seen = stored.catalogued(old, model, about, placed(W, device), features)
         with report.stage("clusters"):
             inside |= members(additions.clusters, features, seen.tokens, note)
         named = {reference.name for reference in additions.references}
         known = {scored.name: scored for scored in before if scored.name not in named}
         work = Work(native, report.stage, note, shown)
         found = settle(recipe.references, seen, Clusters(features, inside), work, known) if scoring else before
-    changed = in_force(recipe)
+    changed = {"recipe": recipe.dumps()}
     told = provenance(about | changed)
     with report.stage("tables"):
         if scoring:

@@ -11,7 +11,6 @@ from catalog.publish import staging
 from catalog.state import held, read_state, require, state_of
 from catalog.tables import read_row, write_table
 from ingest.devices import enough_memory
-from ingest.recipes import Recipe
 from ingest.report import Report
 
 # (report, model, its row of `models`, its present folder, the new version's) -> what changes in that row
@@ -47,8 +46,3 @@ def change(catalog: Path, name: str, work: Change) -> Report:
 def provenance(about: Mapping[str, Any]) -> str:
     """Return a row of `models`, but for the time, as JSON for a file's metadata."""
     return json.dumps({key: value for key, value in about.items() if key != "ingested_at"})
-
-
-def in_force(recipe: Recipe) -> dict[str, str]:
-    """Return what `models` says of a recipe."""
-    return {"recipe": json.dumps(recipe.as_dict())}

@@ -46,6 +46,11 @@ def fits(n_bytes: int, device: torch.device) -> bool:
     return device.type != "cuda" or 5 * n_bytes < torch.cuda.mem_get_info(device)[0]
 
 
+def placed(W: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return a matrix on a device, where it fits there; else where it is."""
+    return W.to(device) if fits(W.nbytes, device) else W
+
+
 @contextmanager
 def enough_memory(model: str) -> Iterator[None]:
     """Tell the way out where a GPU's memory is full."""

@@ -4,6 +4,7 @@
 `[[cluster]]` are read in `ingest.recipe_entries`. Recipes of published studies ship with the product.
 """
 
+import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -112,7 +113,7 @@ class Recipe:
                 raise CatalogError(f"{reference.key}: {reference.value}: W has {n_dims} columns, so as many components")
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the recipe in the shape it is written in, for `models.recipe`; `parse_recipe` reads it."""
+        """Return the recipe in the shape it is written in; `parse_recipe` reads it."""
         sky: dict[str, Any] = {axis: getattr(self.sky, axis) for axis in AXES}
         if self.sky.orient:
             signs = {key: "+" if sign > 0 else "-" for key, sign in self.sky.orient.signs.items()}
@@ -123,6 +124,10 @@ class Recipe:
             "reference": [reference.as_dict() for reference in self.references],
             "cluster": [cluster.as_dict() for cluster in self.clusters],
         }
+
+    def dumps(self) -> str:
+        """Return the recipe as JSON, for `models.recipe`."""
+        return json.dumps(self.as_dict())
 
 
 def shipped(name: str) -> Path:

@@ -16,9 +16,9 @@ from catalog import schemas
 from catalog.errors import CatalogError
 from catalog.tables import as_rows, read_columns, write_table
 from ingest import features, linkage, stored
-from ingest.changing import change, in_force, provenance
+from ingest.changing import change, provenance
 from ingest.clusters import Clusters, members, recipe_columns
-from ingest.devices import fits, fp64_device, native_device
+from ingest.devices import fp64_device, native_device, placed
 from ingest.distances import block_rows, blocks
 from ingest.progress import shown
 from ingest.recipes import LIMITS, Limits, Recipe
@@ -57,8 +57,7 @@ def _relink(
         columns = read_columns(old, schemas.FEATURES)
     with report.stage("linkage"):
         masked = {name: stored.masked(columns[name]) for name in ("duplicate_of", "duplicate_count", "norm")}
-        if fits(W.nbytes, device):
-            W = W.to(device)
+        W = placed(W, device)
         linked = features.link(W, digests, basis, {"pcs": columns["pcs"], **masked}, Limits(**asked | kept), shown)
     choice = linked.choice
     if "radius" in kept:
@@ -68,7 +67,7 @@ def _relink(
     recipe = stored.recipe_of(about)
     # With nothing asked, the rule chose again.
     recipe = replace(recipe, linkage=replace(recipe.linkage, **asked) if asked else Limits())
-    changed = in_force(recipe) | chosen(choice)
+    changed = {"recipe": recipe.dumps(), **chosen(choice)}
     tell(report, model, linked, choice)
     told = provenance(about | changed)
     columns = columns | linked.columns

@@ -201,7 +201,7 @@ def _about(job: Job, role: str | None, matrix: Matrix, scanned: Scan) -> dict[st
         "n_nonfinite": int((~scanned.finite).sum()),
         "tensor_sha256": scanned.sha256,
         **{f"{axis}_pc": getattr(sky, axis) for axis in AXES},
-        "recipe": json.dumps(job.recipe.as_dict()),
+        "recipe": job.recipe.dumps(),
         "device": described(job.device),
         "torch_version": torch.__version__,
         "catalog_version": version("token-catalog"),

@@ -1,7 +1,6 @@
 """Conditions of recipes in SQL: which tokens they find, and every way out of where they are asked."""
 
 import contextlib
-import json
 import re
 import resource
 import subprocess
@@ -14,7 +13,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from catalog import conditions, selection
-from catalog.conditions import CONDITIONS
 from catalog.errors import CatalogError
 from catalog.schemas import FEATURES, TOKENS
 from catalog.selection import check_conditions, tokens_where
@@ -26,6 +24,7 @@ TEXTS = [None if i % 5 == 4 else f"t{i}" for i in IDS]
 # The ids backwards, as nothing says in which order a table's rows are.
 FEATURES_MADE = as_rows(FEATURES, "m", {"token_id": IDS[::-1], "lat": IDS[::-1] - 10.0, "norm": IDS[::-1] % 3 + 0.0})
 TOKENS_MADE = as_rows(TOKENS, "m", {"token_id": IDS, "text": TEXTS, "kind": ["byte", "normal"] * 10})
+TABLES_MADE = (FEATURES_MADE, TOKENS_MADE)
 ENDLESS = "exists(with recursive r as (select 1 as i union all select i + 1 from r) select 1 from r where i < 0)"
 
 
@@ -309,14 +308,10 @@ SLY = {
 def refusals(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Return what every bad condition is answered, all asked in one process, in a folder with files to be read."""
     asked = tmp_path_factory.mktemp("asked")
-    for table, made in (("features", FEATURES_MADE), ("tokens", TOKENS_MADE)):
-        with pa.OSFile(str(asked / table), "wb") as file, pa.ipc.new_file(file, made.schema) as writer:
-            writer.write_table(made)
     conditions = [*NO_CONDITION, *OUTSIDE, *CALLED, *SLY]
-    (asked / CONDITIONS).write_text(json.dumps({condition: condition for condition in conditions}))
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     with contextlib.chdir(folder):
-        answers, _ = selection._ask(str(asked), 100)
+        answers, _ = selection._ask(asked, dict(zip(conditions, conditions, strict=True)), TABLES_MADE, 100)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     return {condition: str(answer.get("error", answer)) for condition, answer in answers.items()}
 
