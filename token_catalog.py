@@ -17,6 +17,7 @@ from catalog.paths import default_catalog
 if TYPE_CHECKING:
     from ingest.report import Report
 
+EXIT_FIGURE_FAILS = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 DEBUG_VARIABLE = "TOKEN_CATALOG_DEBUG"
@@ -290,8 +291,33 @@ def sql(
     run_query(catalog, query, format_=format_, output=output, model=model)
 
 
+@app.command()
+def verify(
+    catalog: CatalogOption,
+    model: Annotated[str, typer.Argument(help="A model.")],
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            help="A table of published figures (CSV: figure, published, class, and query where it is none that "
+            "ships); or the name of one that ships.",
+            show_default="the one that ships for this model",
+        ),
+    ] = None,
+) -> None:
+    """Compare a model's published figures with what its catalog finds; exit 1 where one fails.
+
+    \b
+    token-catalog verify Qwen3-4B-Instruct-2507
+    token-catalog verify all-MiniLM-L6-v2 --figures mine.csv
+    """
+    from queries.verify import print_comparison
+
+    if not print_comparison(catalog, model, figures):
+        raise typer.Exit(EXIT_FIGURE_FAILS)
+
+
 def main() -> None:
-    """Run the command line, and leave with its exit code: 2 for bad input, 130 for Ctrl-C."""
+    """Run the command line, and leave with its exit code: 1 where a figure fails, 2 for bad input, 130 for Ctrl-C."""
     interruptions = _interruptions()
     try:
         _run()

@@ -42,3 +42,12 @@ def slug(model: str) -> str:
     readable = re.sub(r"[^a-z0-9.]+", "-", model.lower()).strip("-.")[:60]
     digest = hashlib.sha256(model.encode()).hexdigest()[:8]
     return f"{readable}-{digest}" if readable else digest
+
+
+def called(name: str, source: str) -> set[str]:
+    """Return what a model may be known by elsewhere: its name, and the parts of its source, in lower case.
+
+    >>> sorted(called("mine", "Qwen/Qwen3-4B-Instruct-2507"))
+    ['mine', 'qwen', 'qwen3-4b-instruct-2507']
+    """
+    return {name.lower(), *source.lower().replace("--", "/").split("/")}

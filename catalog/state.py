@@ -45,6 +45,13 @@ class State:
             raise CatalogError(f"'{name}': no such model; the catalog has: {there}")
         return found
 
+    def one_named(self, name: str) -> str:
+        """Return the one model of this key or name; CatalogError where there is none, or several."""
+        model, *others = self.named(name)
+        if others:
+            raise CatalogError(f"'{name}': has {len(others) + 1} matrices; name one: {', '.join((model, *others))}")
+        return model
+
     def dumps(self) -> str:
         """Return the state as JSON."""
         return json.dumps(asdict(self), indent=2)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import CatalogError
+from catalog.paths import called
 from ingest.recipe_entries import DEFAULTS, Cluster, Reference, check_order, parse_clusters, parse_references
 from ingest.recipe_keys import as_integer, as_number, as_table, as_tables, check_known
 
@@ -142,8 +143,8 @@ def chosen_for(name: str, source: str, n_tokens: int, n_dims: int) -> str | None
     'qwen3-4b-instruct-2507'
     >>> chosen_for("mine", "Qwen/Qwen3-4B-Instruct-2507-FP8", 151_936, 2_560)
     """
-    parts = {name.lower(), *source.lower().replace("--", "/").split("/")}
-    return next((slug for slug in CHOSEN if slug in parts and SHIPPED[slug] == (n_tokens, n_dims)), None)
+    names = called(name, source)
+    return next((slug for slug in CHOSEN if slug in names and SHIPPED[slug] == (n_tokens, n_dims)), None)
 
 
 def load_recipe(path: Path) -> Recipe:

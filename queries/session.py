@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,6 +83,32 @@ def connected(catalog: Path, model: str | None = None) -> "Iterator[duckdb.DuckD
     with _private_copy(catalog, model) as script, duckdb.connect(":memory:") as connection:
         connection.execute(script.read_text())
         yield connection
+
+
+@contextmanager
+def closed(catalog: Path, model: str) -> "Iterator[duckdb.DuckDBPyConnection]":
+    """Give a connection for SQL that somebody else may have written: it reads the catalog, and reaches nothing else.
+
+    Writing into the catalog's folder is left to be refused: run nothing but a single SELECT (`is_select`).
+    """
+    with connected(catalog, model) as connection:
+        # The folder as its owner spells it, and as it is: DuckDB compares names.
+        folder = Path(os.path.abspath(catalog))
+        allowed = ", ".join(quoted(str(path)) for path in dict.fromkeys((folder, folder.resolve())))
+        connection.execute(
+            f"set allowed_directories = [{allowed}]; set enable_external_access = false; "
+            "set autoload_known_extensions = false; set lock_configuration = true"
+        )
+        yield connection
+
+
+def is_select(query: str) -> bool:
+    """Whether this is one SQL statement, and does nothing but give rows; False, too, where it can't be parsed."""
+    import duckdb
+
+    with suppress(duckdb.Error):
+        return [statement.type for statement in duckdb.extract_statements(query)] == [duckdb.StatementType.SELECT]
+    return False
 
 
 @contextmanager

@@ -1,0 +1,10 @@
+-- component_rows_without_entry: rows of the largest component with no tokenizer entry
+-- (Azimuth II 1.7a).
+select count(*) as n_tokens
+from tokens as t
+inner join cluster_members as c
+    on
+        t.model = c.model
+        and t.token_id = c.token_id
+        and c.cluster = 'largest-component'
+where t.kind = 'missing';

@@ -1,0 +1,86 @@
+"""The published figures of a model beside what a catalog of it finds, one by one."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from catalog.errors import CatalogError
+from catalog.state import read_state, require
+from queries.figures import Figure, read_figures, table_for
+from queries.session import closed
+from queries.verdicts import Verdict, judge, shown
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+# Lists are cut to this in the table; what of them differs stands with the verdict.
+_WIDTH = 24
+
+
+class Line(NamedTuple):
+    """One figure: what was published, what was found, as text, and the verdict."""
+
+    figure: Figure
+    found: str
+    verdict: Verdict
+
+
+def print_comparison(catalog: Path, model: str, table: Path | None = None) -> bool:
+    """Print a line for each figure as it is found, and a summary; return whether all pass."""
+    lines: list[Line] = []
+    for line in verify(catalog, model, table):
+        if not lines:
+            _print_row("figure", "published", "found", "class", "verdict")
+        lines.append(line)
+        verdict = "pass" if line.verdict.passes else "FAIL"
+        if line.verdict.remark:
+            verdict += f" ({line.verdict.remark})"
+        _print_row(line.figure.name, line.figure.published, line.found, line.figure.class_, verdict)
+    failing = Counter(line.figure.class_ for line in lines if not line.verdict.passes)
+    told = (
+        f", {failing.total()} FAIL ({', '.join(f'{n} {class_}' for class_, n in failing.items())})" if failing else ""
+    )
+    print(f"{len(lines)} figures: {len(lines) - failing.total()} pass{told}")
+    return not failing
+
+
+def _print_row(figure: str, published: str, found: str, class_: str, verdict: str) -> None:
+    print(f"{figure:30}{_cut(published):{_WIDTH + 2}}{_cut(found):{_WIDTH + 2}}{class_:9}{verdict}", flush=True)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
+
+
+def verify(catalog: Path, model: str, table: Path | None = None) -> Iterator[Line]:
+    """Give a line for each figure of a table, or of the one that ships for this model; one query each.
+
+    CatalogError, before the first line, where there is no such model or table.
+    """
+    catalog = require(catalog)
+    model = read_state(catalog).one_named(model)
+    with closed(catalog, model) as connection:
+        if table is None:
+            about = connection.execute("select name, source from models where model = $1", [model]).fetchone()
+            if about is None:
+                raise CatalogError(f"{catalog}: says nothing of {model}; `token-catalog rebuild` mends it")
+            table = table_for(*about)
+        for figure in read_figures(table):
+            yield _line(connection, figure)
+
+
+def _line(connection: "duckdb.DuckDBPyConnection", figure: Figure) -> Line:
+    import duckdb
+
+    try:
+        answer = connection.execute(figure.query)
+        (_, type_, *_), *others = answer.description or []
+        rows = answer.fetchmany(2)
+    except duckdb.Error as error:
+        return Line(figure, shown(None, figure.published), Verdict(False, str(error).partition("\n")[0]))
+    if others or len(rows) > 1:
+        return Line(figure, "…", Verdict(False, "the query gives more than one value"))
+    found = rows[0][0] if rows else None
+    return Line(figure, shown(found, figure.published), judge(figure.class_, figure.published, found, str(type_)))
