@@ -316,6 +316,48 @@ def verify(
         raise typer.Exit(EXIT_FIGURE_FAILS)
 
 
+@app.command()
+def export(
+    catalog: CatalogOption,
+    model: Annotated[str, typer.Argument(help="A model.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            help="tensors: the notebooks' own safetensors files; parquet: one flat file, a row per token, with the "
+            "scores of every reference."
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The folder of tensors, or the Parquet file.",
+            show_default="tensors/MODEL, or MODEL.parquet",
+        ),
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Write over files that are there.")] = False,
+) -> None:
+    """Write a model to files that other tools read. Any view or query goes out with `sql --format parquet`.
+
+    \b
+    token-catalog export Qwen3-4B-Instruct-2507 --to tensors
+    token-catalog export all-MiniLM-L6-v2 --to parquet -o minilm.parquet
+    """
+    from queries.export import TARGETS, export_parquet, export_tensors
+
+    if to not in TARGETS:
+        raise CatalogError(f"--to {to}: unknown; one of {', '.join(TARGETS)}")
+    if to == "parquet":
+        written = export_parquet(catalog, model, output, replace=replace)
+    else:
+        from ingest.weights import save_tensors
+
+        written = export_tensors(catalog, model, output, save_tensors, replace=replace)
+    for path in written:
+        typer.echo(f"wrote {path}")
+
+
 def main() -> None:
     """Run the command line, and leave with its exit code: 1 where a figure fails, 2 for bad input, 130 for Ctrl-C."""
     interruptions = _interruptions()

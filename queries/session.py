@@ -152,15 +152,16 @@ def _write(rows: "duckdb.DuckDBPyRelation | None", format_: str, output: Path | 
     if format_ == "table":
         raise CatalogError("--output goes with --format csv, json or parquet")
     if output is not None:
-        _copy(rows, format_, Path(os.path.abspath(output)))
+        copy_rows(rows, format_, Path(os.path.abspath(output)))
         return
     # DuckDB would truncate a file that stdout was redirected to, so it writes one of its own.
     with tempfile.TemporaryDirectory(prefix="token-catalog-") as folder:
         answer = Path(folder, "answer")
-        _copy(rows, format_, answer)
+        copy_rows(rows, format_, answer)
         with answer.open("rb") as file:
             shutil.copyfileobj(file, sys.stdout.buffer)
 
 
-def _copy(rows: "duckdb.DuckDBPyRelation", format_: str, path: Path) -> None:
+def copy_rows(rows: "duckdb.DuckDBPyRelation", format_: str, path: Path) -> None:
+    """Write rows to a file in one of FORMATS but table."""
     rows.query("answer", f"copy (from answer) to {quoted(str(path))} ({_COPY_OPTIONS[format_]})")

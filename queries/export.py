@@ -1,0 +1,73 @@
+"""A model as files for other tools, whole or not at all; files that are there already stay, unless told otherwise."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from catalog.errors import CatalogError
+from catalog.paths import slug
+from catalog.state import read_state, require
+from queries.flat import to_parquet
+from queries.tensors import Arrays, notebook_tensors
+
+TARGETS = ("tensors", "parquet")
+_TENSORS = "tensors"
+_PARTIAL_SUFFIX = ".part"
+
+
+class Save(Protocol):
+    """Writes arrays into a safetensors file: `ingest.weights.save_tensors`, for torch stays out of here."""
+
+    def __call__(self, path: Path, arrays: Arrays) -> None:
+        """Write the file whole."""
+
+
+def export_parquet(catalog: Path, model: str, output: Path | None, *, replace: bool) -> list[Path]:
+    """Write a model's flat table to `output`, else to `<MODEL>.parquet` here; return the file's path."""
+    model = read_state(require(catalog)).one_named(model)
+    path = output or Path("-".join(_parts(model)) + ".parquet")
+    _check_free([path], replace=replace)
+    return _written({path: partial(to_parquet, catalog, model)})
+
+
+def export_tensors(catalog: Path, model: str, output: Path | None, save: Save, *, replace: bool) -> list[Path]:
+    """Write the notebooks' files into the folder `output`, else `tensors/<MODEL>`; return their paths."""
+    model = read_state(require(catalog)).one_named(model)
+    folder = output or Path(_TENSORS, *_parts(model))
+    files = {folder / f"{stem}.safetensors": arrays for stem, arrays in notebook_tensors(catalog, model).items()}
+    _check_free(files, replace=replace)
+    folder.mkdir(parents=True, exist_ok=True)
+    return _written({path: partial(save, arrays=arrays) for path, arrays in files.items()})
+
+
+def _parts(model: str) -> list[str]:
+    """Return a model's name as names of folders: a name may be anything, and must not lead elsewhere.
+
+    >>> _parts("Qwen3/output"), _parts("../../etc")
+    (['Qwen3', 'output'], ['etc-74ccf3c5'])
+    """
+    parts = model.split("/")
+    plain = all(part.strip(". ") and "\0" not in part and not part.startswith("~") for part in parts)
+    return parts if plain else [slug(model)]
+
+
+def _check_free(paths: Iterable[Path], *, replace: bool) -> None:
+    there = [str(path) for path in paths if os.path.lexists(path)]
+    if there and not replace:
+        raise CatalogError(f"{', '.join(there)}: there already; --replace writes over, --output names another place")
+
+
+def _written(files: Mapping[Path, Callable[[Path], None]]) -> list[Path]:
+    """Write files under another name each, and give them theirs when all are whole."""
+    parts = {path: path.with_name(path.name + _PARTIAL_SUFFIX) for path in files}
+    try:
+        for path, write in files.items():
+            write(parts[path])
+        for path, part in parts.items():
+            part.replace(path)
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
+    return list(files)

@@ -1,0 +1,168 @@
+"""What the study's notebooks saved, as arrays: the same files, keys, dtypes and shapes, from the catalog's tables.
+
+They are made of references and clusters that have the notebooks' names in the recipe that ships for
+Qwen3-4B-Instruct-2507. Memberships are the correctly rounded ones. `ingest.weights.save_tensors` writes the arrays.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from catalog.errors import CatalogError
+from queries.session import connected
+
+if TYPE_CHECKING:
+    import duckdb
+
+Array = npt.NDArray[Any]
+Arrays = Mapping[str, Array]
+
+
+def notebook_tensors(catalog: Path, model: str) -> dict[str, Arrays]:
+    """Return `{file's stem: {key: array}}`; bf16 is there as its bits, in uint16, which no notebook saves.
+
+    CatalogError names the references and clusters that the model lacks for it.
+    """
+    with connected(catalog, model) as connection:
+        _check_parts(connection, model)
+        return {stem: made(connection) for stem, (made, _) in _FILES.items()}
+
+
+def _check_parts(connection: "duckdb.DuckDBPyConnection", model: str) -> None:
+    found = {name for (name,) in connection.execute("select cluster from clusters").fetchall()}
+    found |= {name for (name,) in connection.execute("select reference from reference_vectors").fetchall()}
+    lacking = {stem: [part for part in parts if part not in found] for stem, (_, parts) in _FILES.items()}
+    told = "; ".join(f"{', '.join(parts)} for {stem}" for stem, parts in lacking.items() if parts)
+    if told:
+        raise CatalogError(
+            f"{model}: lacks references and clusters that the notebooks' files are made of: {told}. The recipe "
+            "qwen3-4b-instruct-2507 has them, and `token-catalog add-references` adds ones of these names"
+        )
+
+
+def _cosine_class(connection: "duckdb.DuckDBPyConnection") -> Arrays:
+    """Return 1.4a's: the tokens that share the most frequent cosine to a place on the sky."""
+    place = _asked_for(connection, "1.4a", ("sky",))["sky"]
+    ids = _members(connection, "1.4a:cosine-mode")
+    return {
+        "cluster_mask": _mask(connection, ids),
+        "cluster_token_ids": ids,
+        "cluster_cosine": _mode(connection, "1.4a", "cosine"),
+        "n_cluster_members": np.array([len(ids)], np.int32),
+        "ref_lat": np.array([place["lat"]], np.float32),
+        "ref_lon": np.array([place["lon"]], np.float32),
+    }
+
+
+def _giant_cluster(connection: "duckdb.DuckDBPyConnection") -> Arrays:
+    """Return 1.4h's: the largest component among the spike's tokens, and a mask into these, not into W."""
+    columns = connection.execute("""
+        select
+            m.token_id,
+            m.component,
+            count(*) over (partition by m.component) as n_tokens
+        from members('spike') as m
+        order by m.token_id
+    """).fetchnumpy()
+    largest = columns["component"][columns["n_tokens"] == columns["n_tokens"].max()].min()
+    mask = np.asarray(columns["component"] == largest)
+    (threshold,) = _row(connection, "select linkage_threshold from models where model_in_view(model)")
+    return {
+        "cluster_token_ids": np.asarray(columns["token_id"])[mask].astype(np.int64),
+        "cluster_mask": mask,
+        "adjacency_threshold": np.array([threshold], np.float32),
+    }
+
+
+def _dot_class(connection: "duckdb.DuckDBPyConnection") -> Arrays:
+    """Return 1.5c's: the tokens that share the most frequent dot product with the middle of 1.4a's class."""
+    ids = _members(connection, "1.5c:dot-mode")
+    (centroid,) = _row(
+        connection,
+        "select list_transform(vector, lambda e: bf16(e)) from reference_vectors where reference = '1.5c'",
+    )
+    return {
+        "logit_equiv_mask": _mask(connection, ids),
+        "logit_equiv_token_ids": ids,
+        "logit_equiv_dot_product": _mode(connection, "1.5c", "dot"),
+        "n_logit_equiv_members": np.array([len(ids)], np.int32),
+        # Every value is a bf16 already: the lower half of its FLOAT is zero.
+        "cluster_centroid": (np.array(centroid, np.float32).view(np.uint32) >> 16).astype(np.uint16),
+    }
+
+
+def _same_dot(connection: "duckdb.DuckDBPyConnection") -> Arrays:
+    """Return 1.5d's: the tokens that have with one token h the dot product that h has with itself."""
+    asked = _asked_for(connection, "1.5d", ("first_in_box", "token"))
+    token = asked.get("token")
+    if token is None:
+        box = asked["first_in_box"]
+        found = "select min(token_id) from box_search($1, $2, $3)"
+        (token,) = connection.execute(found, [box["lat"], box["lon"], box["diameter"]]).fetchall()[0]
+    ids = _members(connection, "1.5d:dot-self")
+    return {
+        "cluster_mask": _mask(connection, ids),
+        "cluster_token_ids": ids,
+        "ref_token_id": np.array([token], np.int32),
+        "n_cluster": np.array([len(ids)], np.int32),
+    }
+
+
+def _frame(connection: "duckdb.DuckDBPyConnection") -> Arrays:
+    """Return 1.6a's: the middle of the largest component, and the principal components, in columns."""
+    (centroid,) = _row(connection, "select vector from reference_vectors where reference = '1.6a'")
+    found = connection.execute("select eigenvalue, vector from principal_components order by pc").fetchall()
+    return {
+        "cluster_centroid": np.array(centroid, np.float32),
+        "W_eigenvalues": np.array([eigenvalue for eigenvalue, _ in found], np.float32),
+        "W_eigenvectors": np.array([vector for _, vector in found], np.float32).T,
+    }
+
+
+# Each file: how it is made, and the references and clusters that it is made of.
+_FILES: dict[str, tuple[Callable[["duckdb.DuckDBPyConnection"], Arrays], Iterable[str]]] = {
+    "1.4a_cluster_members": (_cosine_class, ("1.4a", "1.4a:cosine-mode")),
+    "1.4h_cluster_tokens": (_giant_cluster, ("spike",)),
+    "1.5c_cluster_logits": (_dot_class, ("1.5c", "1.5c:dot-mode")),
+    "1.5d_cluster_mask": (_same_dot, ("1.5d", "1.5d:dot-self")),
+    "1.6a_cluster_reference_frame": (_frame, ("1.6a",)),
+}
+
+
+def _row(connection: "duckdb.DuckDBPyConnection", query: str) -> tuple[Any, ...]:
+    row: tuple[Any, ...] = connection.execute(query).fetchall()[0]
+    return row
+
+
+def _members(connection: "duckdb.DuckDBPyConnection", cluster: str) -> Array:
+    found = "select token_id from cluster_members where cluster = $1 order by token_id"
+    return np.asarray(connection.execute(found, [cluster]).fetchnumpy()["token_id"], np.int32)
+
+
+def _mask(connection: "duckdb.DuckDBPyConnection", ids: Array) -> Array:
+    """Return 1 for the tokens in a cluster, 0 for the others, `(n_tokens,)`."""
+    (n_tokens,) = _row(connection, "select n_tokens from models where model_in_view(model)")
+    mask = np.zeros(n_tokens, np.uint8)
+    mask[ids] = 1
+    return mask
+
+
+def _mode(connection: "duckdb.DuckDBPyConnection", reference: str, metric: str) -> Array:
+    found = "select value from mode_classes where reference = $1 and metric = $2"
+    return np.array(connection.execute(found, [reference, metric]).fetchall()[0], np.float32)
+
+
+def _asked_for(connection: "duckdb.DuckDBPyConnection", reference: str, kinds: tuple[str, ...]) -> Mapping[str, Any]:
+    """Return what a recipe says of a reference; CatalogError where that is of another kind than the notebook's."""
+    found = "select kind, recipe from reference_vectors where reference = $1"
+    kind, recipe = connection.execute(found, [reference]).fetchall()[0]
+    if kind not in kinds:
+        raise CatalogError(
+            f"reference {reference} is of kind {kind}; the notebook's file tells of {' or '.join(kinds)}"
+        )
+    asked: Mapping[str, Any] = json.loads(recipe)
+    return asked
