@@ -53,17 +53,28 @@ sized as materialized (
         count(*)::integer as component_size
     from runs
     group by model, run
+),
+
+-- Materialized: with the variable model set, DuckDB 1.5 would join sized and tokens,
+-- which have nothing but the model in common, before either meets runs.
+labelled as materialized (
+    select
+        r.model,
+        r.token_id,
+        s.component,
+        s.component_size
+    from runs as r
+    inner join sized as s on r.model = s.model and r.run = s.run
 )
 
 select
-    r.model,
-    r.token_id,
+    l.model,
+    l.token_id,
     t.text,
-    s.component,
-    s.component_size
-from runs as r
-inner join sized as s on r.model = s.model and r.run = s.run
-inner join tokens as t on r.model = t.model and r.token_id = t.token_id
+    l.component,
+    l.component_size
+from labelled as l
+inner join tokens as t on l.model = t.model and l.token_id = t.token_id
 union all
 -- No rows: but where no token is linked, the question is still refused.
 select
