@@ -1,6 +1,7 @@
-"""The README's questions: every `sql` block with the `text` block after it, and what the real shell answers to it.
+"""The pages' questions: every `sql` block with the `text` block after it, and what the real shell answers to it.
 
-`python -m tests.readme CATALOG` writes the answers of a demo's catalog into the README.
+`python -m tests.readme CATALOG` writes the answers of a demo's catalog into the README;
+`python -m tests.readme CATALOG queries/README.md`, those of the catalog that this page describes into it.
 """
 
 import re
@@ -9,13 +10,15 @@ from pathlib import Path
 
 from tests.helpers import shell_run
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+QUESTIONS = ROOT / "queries" / "README.md"
 _PAIR = re.compile(r"```sql\n(?P<sql>.*?)```\n\n```text\n(?P<text>.*?)```\n", re.DOTALL)
 
 
-def pairs(readme: str) -> list[tuple[str, str]]:
+def pairs(page: str) -> list[tuple[str, str]]:
     """Return each question's SQL and the answer printed under it."""
-    return [(match["sql"], match["text"]) for match in _PAIR.finditer(readme)]
+    return [(match["sql"], match["text"]) for match in _PAIR.finditer(page)]
 
 
 def answer(catalog: Path, sql: str, cwd: Path) -> str:
@@ -26,14 +29,12 @@ def answer(catalog: Path, sql: str, cwd: Path) -> str:
     )
 
 
-def write(catalog: Path) -> None:
-    """Put the shell's answers into the README."""
-    readme = README.read_text(encoding="utf-8")
-    answered = _PAIR.sub(
-        lambda m: f"```sql\n{m['sql']}```\n\n```text\n{answer(catalog, m['sql'], Path.cwd())}```\n", readme
-    )
-    README.write_text(answered, encoding="utf-8")
+def write(catalog: Path, page: Path) -> None:
+    """Put the shell's answers into a page; it is opened in the project's folder, where `.read` finds the files."""
+    text = page.read_text(encoding="utf-8")
+    answered = _PAIR.sub(lambda m: f"```sql\n{m['sql']}```\n\n```text\n{answer(catalog, m['sql'], ROOT)}```\n", text)
+    page.write_text(answered, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]).resolve())
+    write(Path(sys.argv[1]).resolve(), ROOT / sys.argv[2] if len(sys.argv) > 2 else README)
