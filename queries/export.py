@@ -10,7 +10,7 @@ from catalog.errors import CatalogError
 from catalog.paths import slug
 from catalog.state import read_state, require
 from queries.flat import to_parquet
-from queries.tensors import Arrays, notebook_tensors
+from queries.tensors import STEMS, Arrays, notebook_tensors
 
 TARGETS = ("tensors", "parquet")
 _TENSORS = "tensors"
@@ -36,10 +36,11 @@ def export_tensors(catalog: Path, model: str, output: Path | None, save: Save, *
     """Write the notebooks' files into the folder `output`, else `tensors/<MODEL>`; return their paths."""
     model = read_state(require(catalog)).one_named(model)
     folder = output or Path(_TENSORS, *_parts(model))
-    files = {folder / f"{stem}.safetensors": arrays for stem, arrays in notebook_tensors(catalog, model).items()}
-    _check_free(files, replace=replace)
+    paths = {stem: folder / f"{stem}.safetensors" for stem in STEMS}
+    _check_free(paths.values(), replace=replace)
+    arrays = notebook_tensors(catalog, model)
     folder.mkdir(parents=True, exist_ok=True)
-    return _written({path: partial(save, arrays=arrays) for path, arrays in files.items()})
+    return _written({path: partial(save, arrays=arrays[stem]) for stem, path in paths.items()})
 
 
 def _parts(model: str) -> list[str]:

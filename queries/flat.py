@@ -5,7 +5,7 @@ from pathlib import Path
 
 from catalog import schemas
 from catalog.quoting import identifier, quoted
-from queries.session import connected, copy_rows
+from queries.session import asked, copy_rows
 
 # pcs, the only list among the features, becomes the columns pc1, pc2, …
 _N_PCS = 8
@@ -18,7 +18,7 @@ def to_parquet(catalog: Path, model: str, path: Path) -> None:
     A reference's are `REF:dot`, `REF:dot_bf16` and so on, a cluster's is `NAME:member`; all are numbers, text, bytes or
     truth values.
     """
-    with connected(catalog, model) as connection:
+    with asked(catalog, model) as connection:
         references = connection.execute("select reference from reference_vectors order by reference").fetchall()
         clusters = connection.execute("select distinct cluster from recipe_clusters order by cluster").fetchall()
         flat = _flat([name for (name,) in references], [name for (name,) in clusters])

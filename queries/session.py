@@ -42,18 +42,13 @@ def run_query(
         raise CatalogError(f"--format {format_}: unknown; one of {', '.join(FORMATS)}")
     if format_ == "parquet" and output is None and sys.stdout.isatty():
         raise CatalogError("--format parquet is not for a terminal; --output FILE says where it goes")
-    import duckdb
-
-    try:
-        with connected(catalog, model) as connection:
-            statements = connection.extract_statements(query)
-            if not statements:
-                raise CatalogError("no query; try: token-catalog sql 'from help'")
-            for statement in statements[:-1]:
-                connection.execute(statement).fetchall()  # a result left open blocks the next one
-            _write(connection.sql(_bare(statements[-1].query)), format_, output)
-    except duckdb.Error as error:
-        raise CatalogError(str(error)) from None
+    with asked(catalog, model) as connection:
+        statements = connection.extract_statements(query)
+        if not statements:
+            raise CatalogError("no query; try: token-catalog sql 'from help'")
+        for statement in statements[:-1]:
+            connection.execute(statement).fetchall()  # a result left open blocks the next one
+        _write(connection.sql(_bare(statements[-1].query)), format_, output)
 
 
 def open_shell(catalog: Path, model: str | None = None) -> int:
@@ -83,6 +78,18 @@ def connected(catalog: Path, model: str | None = None) -> "Iterator[duckdb.DuckD
     with _private_copy(catalog, model) as script, duckdb.connect(":memory:") as connection:
         connection.execute(script.read_text())
         yield connection
+
+
+@contextmanager
+def asked(catalog: Path, model: str | None = None) -> "Iterator[duckdb.DuckDBPyConnection]":
+    """Give a connection as `connected` does; what DuckDB refuses in the block is a CatalogError."""
+    import duckdb
+
+    try:
+        with connected(catalog, model) as connection:
+            yield connection
+    except duckdb.Error as error:
+        raise CatalogError(str(error)) from None
 
 
 @contextmanager

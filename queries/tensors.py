@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from catalog.errors import CatalogError
-from queries.session import connected
+from queries.session import asked
 
 if TYPE_CHECKING:
     import duckdb
@@ -27,7 +27,7 @@ def notebook_tensors(catalog: Path, model: str) -> dict[str, Arrays]:
 
     CatalogError names the references and clusters that the model lacks for it.
     """
-    with connected(catalog, model) as connection:
+    with asked(catalog, model) as connection:
         _check_parts(connection, model)
         return {stem: made(connection) for stem, (made, _) in _FILES.items()}
 
@@ -131,6 +131,10 @@ _FILES: dict[str, tuple[Callable[["duckdb.DuckDBPyConnection"], Arrays], Iterabl
     "1.5d_cluster_mask": (_same_dot, ("1.5d", "1.5d:dot-self")),
     "1.6a_cluster_reference_frame": (_frame, ("1.6a",)),
 }
+
+
+# Their names, and so those of the files.
+STEMS = tuple(_FILES)
 
 
 def _row(connection: "duckdb.DuckDBPyConnection", query: str) -> tuple[Any, ...]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Lists are cut to this in the table; what of them differs stands with the verdict.
 _WIDTH = 24
+_NAME_WIDTH = 28
 
 
 class Line(NamedTuple):
@@ -39,19 +40,21 @@ def print_comparison(catalog: Path, model: str, table: Path | None = None) -> bo
             verdict += f" ({line.verdict.remark})"
         _print_row(line.figure.name, line.figure.published, line.found, line.figure.class_, verdict)
     failing = Counter(line.figure.class_ for line in lines if not line.verdict.passes)
-    told = (
-        f", {failing.total()} FAIL ({', '.join(f'{n} {class_}' for class_, n in failing.items())})" if failing else ""
-    )
+    told = ", ".join(f"{n} {class_}" for class_, n in failing.items())
+    told = f", {failing.total()} FAIL ({told})" if failing else ""
     print(f"{len(lines)} figures: {len(lines) - failing.total()} pass{told}")
     return not failing
 
 
 def _print_row(figure: str, published: str, found: str, class_: str, verdict: str) -> None:
-    print(f"{figure:30}{_cut(published):{_WIDTH + 2}}{_cut(found):{_WIDTH + 2}}{class_:9}{verdict}", flush=True)
+    cells = (_cell(figure, _NAME_WIDTH), _cell(published, _WIDTH), _cell(found, _WIDTH), f"{class_:9}")
+    print("".join(cells) + verdict, flush=True)
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
+def _cell(text: str, width: int) -> str:
+    """Return a text in one line of this width, and two spaces; it may be a token's, with anything in it."""
+    plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return f"{plain if len(plain) <= width else plain[: width - 1] + '…':{width + 2}}"
 
 
 def verify(catalog: Path, model: str, table: Path | None = None) -> Iterator[Line]:

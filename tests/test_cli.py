@@ -15,7 +15,7 @@ import pytest
 from queries.session import find_shell
 from tests.helpers import MINILM, bf16_matrix, save_bare
 
-COMMANDS = ("ingest", "demo", "relink", "add-references", "models", "remove", "rebuild", "shell", "sql")
+COMMANDS = tuple("ingest demo relink add-references models remove rebuild shell sql verify export".split())
 
 
 def run(*arguments: str, stdin: str = "", env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -56,6 +56,7 @@ def modules_after(code: str) -> set[str]:
     [
         ("import catalog.publish, catalog.state, catalog.schemas", {"torch", "transformers", "safetensors", "ingest"}),
         ("import queries.session, queries.demo", {"torch", "transformers", "ingest", "duckdb"}),
+        ("import queries.verify, queries.export", {"torch", "transformers", "safetensors", "ingest", "duckdb"}),
         ("import ingest.features, ingest.vocabulary, ingest.sources, ingest.recipes", {"duckdb", "transformers"}),
         ("import token_catalog", {"torch", "transformers", "duckdb", "pyarrow", "numpy"}),
     ],
