@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from catalog.errors import CatalogError
+from catalog.errors import CatalogError, plain
 from catalog.paths import default_catalog
 
 if TYPE_CHECKING:
     from ingest.report import Report
+    from queries.tensors import Arrays
 
 EXIT_FIGURE_FAILS = 1
 EXIT_BAD_INPUT = 2
@@ -351,11 +352,15 @@ def export(
     if to == "parquet":
         written = export_parquet(catalog, model, output, replace=replace)
     else:
-        from ingest.weights import save_tensors
-
-        written = export_tensors(catalog, model, output, save_tensors, replace=replace)
+        written = export_tensors(catalog, model, output, _save_tensors, replace=replace)
     for path in written:
         typer.echo(f"wrote {path}")
+
+
+def _save_tensors(path: Path, arrays: "Arrays") -> None:
+    from ingest.weights import save_tensors  # torch, which takes seconds: not before there is something to save
+
+    save_tensors(path, arrays)
 
 
 def main() -> None:
@@ -410,7 +415,8 @@ def _run() -> None:
 def _fail(message: str, code: int) -> None:
     if os.environ.get(DEBUG_VARIABLE):
         raise  # the error that brought us here
-    print(f"token-catalog: {message}", file=sys.stderr)
+    lines = [plain(line) for line in message.split("\n")]
+    print("token-catalog:", "\n".join(lines), file=sys.stderr)
     sys.exit(code)
 
 

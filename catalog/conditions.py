@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from catalog.errors import CatalogError
 from catalog.schemas import FEATURES, TOKENS
+from catalog.syntax import nodes, parsed
 
 CONDITIONS = "conditions.json"
 READY = "ready\n"
@@ -100,13 +101,13 @@ def _check(connection: duckdb.DuckDBPyConnection, condition: str, refused: set[s
     alone = len(listed) == 1 and not listed[0]["alias"]
     if {**plain, "select_list": []} != {**asked, "select_list": []} or not alone:
         raise CatalogError("is more than a condition")
-    nodes = list(_nodes(asked))
+    tree = list(nodes(asked))
     own = {table.name for table in TABLES}
-    named = {entry["key"].lower() for node in nodes for entry in node.get("cte_map", {}).get("map", [])}
+    named = {entry["key"].lower() for node in tree for entry in node.get("cte_map", {}).get("map", [])}
     there = {name for (name,) in connection.execute("select view_name from duckdb_views()").fetchall()}
-    for node in nodes:
+    for node in tree:
         _check_node(node, own, named - there)
-    called = {name for node in nodes for name in _called(node)} & refused
+    called = {name for node in tree for name in _called(node)} & refused
     if called:
         raise CatalogError(f"calls {min(called)}, which depends on more than its arguments")
 
@@ -126,22 +127,10 @@ def _check_node(node: Mapping[str, Any], own: set[str], named: set[str]) -> None
 
 def _parsed(connection: duckdb.DuckDBPyConnection, condition: str) -> dict[str, Any]:
     """Return the syntax tree of `select condition`."""
-    row = connection.execute("select json_serialize_sql(?)", [f"select {condition}"]).fetchone()
-    tree = json.loads(row[0]) if row else {}
-    if tree.get("error") or len(tree["statements"]) != 1:
-        raise CatalogError(f"is no condition in SQL ({' '.join(str(tree.get('error_message')).split())})")
-    node: dict[str, Any] = tree["statements"][0]["node"]
-    return node
-
-
-def _nodes(tree: object) -> Iterator[dict[str, Any]]:
-    """Give every object in a syntax tree."""
-    if isinstance(tree, dict):
-        yield tree
-        tree = list(tree.values())
-    if isinstance(tree, list):
-        for branch in tree:
-            yield from _nodes(branch)
+    try:
+        return parsed(connection, f"select {condition}")
+    except CatalogError as error:
+        raise CatalogError(f"is no condition in SQL ({error})") from None
 
 
 def _called(node: Mapping[str, Any]) -> list[str]:
@@ -158,10 +147,10 @@ def _refused(connection: duckdb.DuckDBPyConnection) -> set[str]:
     query = "select distinct function_name from duckdb_functions() where stability <> 'CONSISTENT'"
     refused = _CHANGING | {name for (name,) in connection.execute(query).fetchall()}
     query = "select function_name, macro_definition from duckdb_functions() where function_type = 'macro'"
-    macros = {name: list(_nodes(_parsed(connection, text))) for name, text in connection.execute(query).fetchall()}
-    refused |= {name for name, nodes in macros.items() if any(node.get("type") in _READING for node in nodes)}
+    macros = {name: list(nodes(_parsed(connection, text))) for name, text in connection.execute(query).fetchall()}
+    refused |= {name for name, tree in macros.items() if any(node.get("type") in _READING for node in tree)}
     for _ in macros:  # until one that calls another that calls another is found, too
-        calling = {name for name, nodes in macros.items() if any(refused & set(_called(node)) for node in nodes)}
+        calling = {name for name, tree in macros.items() if any(refused & set(_called(node)) for node in tree)}
         if calling <= refused:
             break
         refused |= calling

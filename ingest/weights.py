@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from catalog.errors import CatalogError
@@ -181,7 +181,6 @@ def _opened(path: Path) -> Any:
 def save_tensors(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     """Write arrays into a safetensors file, each under its key; uint16 is taken for the bits of bf16."""
     tensors = {key: torch.from_numpy(np.ascontiguousarray(array)) for key, array in arrays.items()}
-    save_file(
-        {key: value.view(torch.bfloat16) if value.dtype == torch.uint16 else value for key, value in tensors.items()},
-        path,
-    )
+    bits = {key: value.view(torch.bfloat16) for key, value in tensors.items() if value.dtype == torch.uint16}
+    # safetensors' own file would be for this user's eyes only, and a full disk an error of its own.
+    path.write_bytes(save(tensors | bits))

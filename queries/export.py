@@ -1,6 +1,7 @@
 """A model as files for other tools, whole or not at all; files that are there already stay, unless told otherwise."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,6 @@ from queries.tensors import STEMS, Arrays, notebook_tensors
 
 TARGETS = ("tensors", "parquet")
 _TENSORS = "tensors"
-_PARTIAL_SUFFIX = ".part"
 
 
 class Save(Protocol):
@@ -29,18 +29,19 @@ def export_parquet(catalog: Path, model: str, output: Path | None, *, replace: b
     model = read_state(require(catalog)).one_named(model)
     path = output or Path("-".join(_parts(model)) + ".parquet")
     _check_free([path], replace=replace)
-    return _written({path: partial(to_parquet, catalog, model)})
+    return _written(path.parent, {path.name: partial(to_parquet, catalog, model)})
 
 
 def export_tensors(catalog: Path, model: str, output: Path | None, save: Save, *, replace: bool) -> list[Path]:
     """Write the notebooks' files into the folder `output`, else `tensors/<MODEL>`; return their paths."""
     model = read_state(require(catalog)).one_named(model)
     folder = output or Path(_TENSORS, *_parts(model))
-    paths = {stem: folder / f"{stem}.safetensors" for stem in STEMS}
-    _check_free(paths.values(), replace=replace)
+    if folder.exists() and not folder.is_dir():
+        raise CatalogError(f"{folder}: is a file, and tensors go into a folder; --output names another")
+    names = {stem: f"{stem}.safetensors" for stem in STEMS}
+    _check_free([folder / name for name in names.values()], replace=replace)
     arrays = notebook_tensors(catalog, model)
-    folder.mkdir(parents=True, exist_ok=True)
-    return _written({path: partial(save, arrays=arrays[stem]) for stem, path in paths.items()})
+    return _written(folder, {name: partial(save, arrays=arrays[stem]) for stem, name in names.items()})
 
 
 def _parts(model: str) -> list[str]:
@@ -55,20 +56,20 @@ def _parts(model: str) -> list[str]:
 
 
 def _check_free(paths: Iterable[Path], *, replace: bool) -> None:
-    there = [str(path) for path in paths if os.path.lexists(path)]
+    there = [path for path in paths if os.path.lexists(path)]
+    for path in there:
+        if not path.is_file():
+            raise CatalogError(f"{path}: is no file, so none is written over it; --output names another place")
     if there and not replace:
-        raise CatalogError(f"{', '.join(there)}: there already; --replace writes over, --output names another place")
+        told = ", ".join(map(str, there))
+        raise CatalogError(f"{told}: there already; --replace writes over, --output names another place")
 
 
-def _written(files: Mapping[Path, Callable[[Path], None]]) -> list[Path]:
-    """Write files under another name each, and give them theirs when all are whole."""
-    parts = {path: path.with_name(path.name + _PARTIAL_SUFFIX) for path in files}
-    try:
-        for path, write in files.items():
-            write(parts[path])
-        for path, part in parts.items():
-            part.replace(path)
-    finally:
-        for part in parts.values():
-            part.unlink(missing_ok=True)
-    return list(files)
+def _written(folder: Path, files: Mapping[str, Callable[[Path], None]]) -> list[Path]:
+    """Write files into a folder of their own beside their places, and move them there when all are whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # Absolute, for DuckDB takes a ~ for a home.
+    with tempfile.TemporaryDirectory(prefix=".token-catalog-", dir=os.path.abspath(folder)) as staging:
+        for name, write in files.items():
+            write(Path(staging, name))
+        return [Path(staging, name).replace(folder / name) for name in files]

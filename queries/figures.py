@@ -7,25 +7,27 @@ own table may use these figures by their names, and give others with a column `q
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from catalog.errors import CatalogError
 from catalog.paths import called
-from queries.session import is_select
 
 _FOLDER = Path(__file__).parent / "published"
 CLASSES = ("exact", "robust", "fragile")
 _REQUIRED = ("figure", "published", "class")
+_REST = "more"
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A number that was published: what is said of it, how far it can be trusted, and the query that finds it."""
+    """A number that was published: how far it can be trusted, the query that finds it, and where all this is told."""
 
     name: str
     published: str
     class_: str
     query: str
+    place: str
 
 
 def shipped() -> dict[str, Path]:
@@ -52,12 +54,13 @@ def read_figures(path: Path) -> list[Figure]:
     queries = {query.stem: query.read_text(encoding="utf-8") for query in _FOLDER.glob("*.sql")}
     figures: dict[str, Figure] = {}
     for number, row in _rows(path):
+        place = f"{path}, line {number}"
         try:
-            figure = _figure(row, queries)
+            figure = _figure(row, queries, place)
             if figure.name in figures:
                 raise CatalogError(f"{figure.name} stands above already")
         except CatalogError as error:
-            raise CatalogError(f"{path}, line {number}: {error}") from None
+            raise CatalogError(f"{place}: {error}") from None
         figures[figure.name] = figure
     if not figures:
         raise CatalogError(f"{path}: has no figures in it")
@@ -67,7 +70,8 @@ def read_figures(path: Path) -> list[Figure]:
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
+            reader = csv.DictReader(file, strict=True, restkey=_REST)
+            columns = list(reader.fieldnames or [])
             rows = [(reader.line_num, row) for row in reader]
     except OSError as error:
         raise CatalogError(
@@ -75,24 +79,27 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
         ) from None
     except (csv.Error, UnicodeDecodeError) as error:
         raise CatalogError(f"{path}: no CSV in UTF-8: {error}") from None
-    missing = [column for column in _REQUIRED if column not in (reader.fieldnames or [])]
+    missing = [column for column in _REQUIRED if column not in columns]
     if missing:
         raise CatalogError(
-            f"{path}: has no column {', '.join(missing)}; a table has {', '.join(_REQUIRED)}, and query where the "
-            "figure is none of those that ship"
+            f"{path}: has no column {', '.join(missing)} in its first line ({','.join(columns)}); a table has "
+            f"{', '.join(_REQUIRED)}, and query where the figure is none of those that ship, with commas between them"
         )
     return rows
 
 
-def _figure(row: Mapping[str, str], queries: Mapping[str, str]) -> Figure:
-    name, published, class_ = ((row[column] or "").strip() for column in _REQUIRED)
+def _figure(row: Mapping[str, str], queries: Mapping[str, str], place: str) -> Figure:
+    if row.get(_REST):
+        raise CatalogError('has more fields than the first line; what has a comma in it stands in "double quotes"')
+    # What was published may be a text, and its spaces part of it.
+    name, published = (row["figure"] or "").strip(), row["published"] or ""
+    class_ = (row["class"] or "").strip().lower()
     query = (row.get("query") or "").strip() or queries.get(name, "")
-    if not name or not published:
+    if not name or not published.strip():
         raise CatalogError("has no figure's name, or nothing published of it")
     if class_ not in CLASSES:
         raise CatalogError(f"{name}: class '{class_}' is unknown; one of {', '.join(CLASSES)}")
     if not query:
-        raise CatalogError(f"{name}: is none of the figures that ship, so it needs SQL in a column query")
-    if not is_select(query):
-        raise CatalogError(f"{name}: its query isn't one SELECT, which is all that verify runs")
-    return Figure(name, published, class_, query)
+        like = "".join(f"; did you mean {near}?" for near in get_close_matches(name, queries, 1))
+        raise CatalogError(f"{name}: is none of the figures that ship, so it needs SQL in a column query{like}")
+    return Figure(name, published, class_, query, place)

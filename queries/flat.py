@@ -2,10 +2,15 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from catalog import schemas
+from catalog.errors import CatalogError
 from catalog.quoting import identifier, quoted
 from queries.session import asked, copy_rows
+
+if TYPE_CHECKING:
+    import duckdb
 
 # pcs, the only list among the features, becomes the columns pc1, pc2, …
 _N_PCS = 8
@@ -13,16 +18,27 @@ _KEYS = ("model", "token_id")
 
 
 def to_parquet(catalog: Path, model: str, path: Path) -> None:
-    """Write one row per token: `tokens`, `features`, and columns for each reference and each cluster of the recipe.
+    """Write one row per token: `tokens`, `features`, and columns for each reference, and for each cluster but these.
 
-    A reference's are `REF:dot`, `REF:dot_bf16` and so on, a cluster's is `NAME:member`; all are numbers, text, bytes or
-    truth values.
+    Components and groups of duplicates have columns in `features`. A reference's are `REF:dot`, `REF:dot_bf16` and so
+    on, a cluster's is `NAME:member`; all are numbers, text, bytes or truth values. CatalogError where two names differ
+    in case only, which column names in DuckDB don't.
     """
     with asked(catalog, model) as connection:
-        references = connection.execute("select reference from reference_vectors order by reference").fetchall()
-        clusters = connection.execute("select distinct cluster from recipe_clusters order by cluster").fetchall()
-        flat = _flat([name for (name,) in references], [name for (name,) in clusters])
-        copy_rows(connection.sql(flat), "parquet", path)
+        references = _names(connection, "select reference from reference_vectors")
+        clusters = _names(connection, "select cluster from clusters where kind not in ('component', 'duplicate')")
+        copy_rows(connection, _flat(references, clusters), "parquet", path)
+
+
+def _names(connection: "duckdb.DuckDBPyConnection", query: str) -> list[str]:
+    names = sorted(name for (name,) in connection.execute(query).fetchall())
+    seen: dict[str, str] = {}
+    for name in names:
+        if seen.setdefault(name.lower(), name) != name:
+            raise CatalogError(
+                f"{seen[name.lower()]} and {name} differ in case only, and can't be columns of one table"
+            )
+    return names
 
 
 def _flat(references: Iterable[str], clusters: Iterable[str]) -> str:
@@ -40,9 +56,12 @@ def _flat(references: Iterable[str], clusters: Iterable[str]) -> str:
             if column.name not in (*_KEYS, "reference")
         ]
         joins.append(f"join (from scores where reference = {quoted(reference)}) as s{i} using (model, token_id)")
-    for i, cluster in enumerate(clusters):
-        columns.append(f"c{i}.token_id is not null as {identifier(f'{cluster}:member')}")
-        joins.append(
-            f"left join (from recipe_clusters where cluster = {quoted(cluster)}) as c{i} using (model, token_id)"
-        )
+    columns += [
+        f"coalesce(list_contains(c.clusters, {quoted(cluster)}), false) as {identifier(f'{cluster}:member')}"
+        for cluster in clusters
+    ]
+    joins.append(
+        "left join (select model, token_id, list(cluster) as clusters from cluster_members group by model, token_id)"
+        " as c using (model, token_id)"
+    )
     return f"select {', '.join(columns)} {' '.join(joins)} order by t.token_id"

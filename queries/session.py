@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +48,7 @@ def run_query(
             raise CatalogError("no query; try: token-catalog sql 'from help'")
         for statement in statements[:-1]:
             connection.execute(statement).fetchall()  # a result left open blocks the next one
-        _write(connection.sql(_bare(statements[-1].query)), format_, output)
+        _write(connection, _bare(statements[-1].query), format_, output)
 
 
 def open_shell(catalog: Path, model: str | None = None) -> int:
@@ -93,32 +93,6 @@ def asked(catalog: Path, model: str | None = None) -> "Iterator[duckdb.DuckDBPyC
 
 
 @contextmanager
-def closed(catalog: Path, model: str) -> "Iterator[duckdb.DuckDBPyConnection]":
-    """Give a connection for SQL that somebody else may have written: it reads the catalog, and reaches nothing else.
-
-    Writing into the catalog's folder is left to be refused: run nothing but a single SELECT (`is_select`).
-    """
-    with connected(catalog, model) as connection:
-        # The folder as its owner spells it, and as it is: DuckDB compares names.
-        folder = Path(os.path.abspath(catalog))
-        allowed = ", ".join(quoted(str(path)) for path in dict.fromkeys((folder, folder.resolve())))
-        connection.execute(
-            f"set allowed_directories = [{allowed}]; set enable_external_access = false; "
-            "set autoload_known_extensions = false; set lock_configuration = true"
-        )
-        yield connection
-
-
-def is_select(query: str) -> bool:
-    """Whether this is one SQL statement, and does nothing but give rows; False, too, where it can't be parsed."""
-    import duckdb
-
-    with suppress(duckdb.Error):
-        return [statement.type for statement in duckdb.extract_statements(query)] == [duckdb.StatementType.SELECT]
-    return False
-
-
-@contextmanager
 def _private_copy(catalog: Path, model: str | None) -> Iterator[Path]:
     """Give a script that attaches a copy of the catalog's database; both are deleted in the end."""
     catalog = require(catalog)
@@ -150,7 +124,8 @@ def _bare(statement: str) -> str:
     return (statement[: ends[-1]] if ends else statement) + "\n"
 
 
-def _write(rows: "duckdb.DuckDBPyRelation | None", format_: str, output: Path | None) -> None:
+def _write(connection: "duckdb.DuckDBPyConnection", query: str, format_: str, output: Path | None) -> None:
+    rows = connection.sql(query)
     if rows is None:  # a statement without rows: set variable, attach, copy …
         return
     if format_ == "table" and output is None:
@@ -159,16 +134,22 @@ def _write(rows: "duckdb.DuckDBPyRelation | None", format_: str, output: Path | 
     if format_ == "table":
         raise CatalogError("--output goes with --format csv, json or parquet")
     if output is not None:
-        copy_rows(rows, format_, Path(os.path.abspath(output)))
+        copy_rows(connection, query, format_, Path(os.path.abspath(output)))
         return
     # DuckDB would truncate a file that stdout was redirected to, so it writes one of its own.
     with tempfile.TemporaryDirectory(prefix="token-catalog-") as folder:
         answer = Path(folder, "answer")
-        copy_rows(rows, format_, answer)
+        copy_rows(connection, query, format_, answer)
         with answer.open("rb") as file:
             shutil.copyfileobj(file, sys.stdout.buffer)
 
 
-def copy_rows(rows: "duckdb.DuckDBPyRelation", format_: str, path: Path) -> None:
-    """Write rows to a file in one of FORMATS but table."""
-    rows.query("answer", f"copy (from answer) to {quoted(str(path))} ({_COPY_OPTIONS[format_]})")
+def copy_rows(connection: "duckdb.DuckDBPyConnection", query: str, format_: str, path: Path) -> None:
+    """Write the rows of a query (no semicolon) to a file in one of FORMATS but table."""
+    import duckdb
+
+    into = f"to {quoted(str(path))} ({_COPY_OPTIONS[format_]})"
+    try:
+        connection.execute(f"copy (from (\n{query}\n)) {into}")
+    except duckdb.ParserException:  # explain, pragma and call can't stand there
+        connection.sql(query).query("answer", f"copy (from answer) {into}")

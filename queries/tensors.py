@@ -5,7 +5,7 @@ Qwen3-4B-Instruct-2507. Memberships are the correctly rounded ones. `ingest.weig
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,24 +29,31 @@ def notebook_tensors(catalog: Path, model: str) -> dict[str, Arrays]:
     """
     with asked(catalog, model) as connection:
         _check_parts(connection, model)
-        return {stem: made(connection) for stem, (made, _) in _FILES.items()}
+        return {stem: made(connection) for stem, (made, *_) in _FILES.items()}
 
 
 def _check_parts(connection: "duckdb.DuckDBPyConnection", model: str) -> None:
-    found = {name for (name,) in connection.execute("select cluster from clusters").fetchall()}
-    found |= {name for (name,) in connection.execute("select reference from reference_vectors").fetchall()}
-    lacking = {stem: [part for part in parts if part not in found] for stem, (_, parts) in _FILES.items()}
-    told = "; ".join(f"{', '.join(parts)} for {stem}" for stem, parts in lacking.items() if parts)
-    if told:
+    kinds = dict(connection.execute("select reference, kind from reference_vectors").fetchall())
+    clusters = {name for (name,) in connection.execute("select cluster from clusters").fetchall()}
+    lacking = []
+    for stem, (_, reference, allowed, needed) in _FILES.items():
+        parts = [f"cluster {cluster}" for cluster in needed if cluster not in clusters]
+        if reference and kinds.get(reference) not in allowed:
+            found = f", not a {kinds[reference]}" if reference in kinds else ""
+            parts.insert(0, f"reference {reference} ({' or '.join(allowed)}{found})")
+        if parts:
+            lacking.append(f"{' and '.join(parts)} for {stem}")
+    if lacking:
         raise CatalogError(
-            f"{model}: lacks references and clusters that the notebooks' files are made of: {told}. The recipe "
-            "qwen3-4b-instruct-2507 has them, and `token-catalog add-references` adds ones of these names"
+            f"{model}: lacks what the notebooks' files are made of: {'; '.join(lacking)}. The recipe "
+            "qwen3-4b-instruct-2507 has all that; for another model, `token-catalog add-references` adds some of these "
+            "names (queries/README.md has a recipe)"
         )
 
 
 def _cosine_class(connection: "duckdb.DuckDBPyConnection") -> Arrays:
     """Return 1.4a's: the tokens that share the most frequent cosine to a place on the sky."""
-    place = _asked_for(connection, "1.4a", ("sky",))["sky"]
+    place = _recipe(connection, "1.4a")["sky"]
     ids = _members(connection, "1.4a:cosine-mode")
     return {
         "cluster_mask": _mask(connection, ids),
@@ -61,15 +68,26 @@ def _cosine_class(connection: "duckdb.DuckDBPyConnection") -> Arrays:
 def _giant_cluster(connection: "duckdb.DuckDBPyConnection") -> Arrays:
     """Return 1.4h's: the largest component among the spike's tokens, and a mask into these, not into W."""
     columns = connection.execute("""
+        with inside as (
+            select
+                m.token_id,
+                m.component,
+                case when m.component is not null then count(*) over (partition by m.component) end as n_tokens
+            from members('spike') as m
+        )
+
         select
-            m.token_id,
-            m.component,
-            count(*) over (partition by m.component) as n_tokens
-        from members('spike') as m
-        order by m.token_id
+            i.token_id,
+            coalesce(
+                i.component = first(i.component) over (
+                    order by i.n_tokens desc nulls last, i.component asc
+                ),
+                false
+            ) as is_giant
+        from inside as i
+        order by i.token_id
     """).fetchnumpy()
-    largest = columns["component"][columns["n_tokens"] == columns["n_tokens"].max()].min()
-    mask = np.asarray(columns["component"] == largest)
+    mask = np.asarray(columns["is_giant"], np.bool_)
     (threshold,) = _row(connection, "select linkage_threshold from models where model_in_view(model)")
     return {
         "cluster_token_ids": np.asarray(columns["token_id"])[mask].astype(np.int64),
@@ -97,10 +115,10 @@ def _dot_class(connection: "duckdb.DuckDBPyConnection") -> Arrays:
 
 def _same_dot(connection: "duckdb.DuckDBPyConnection") -> Arrays:
     """Return 1.5d's: the tokens that have with one token h the dot product that h has with itself."""
-    asked = _asked_for(connection, "1.5d", ("first_in_box", "token"))
-    token = asked.get("token")
+    recipe = _recipe(connection, "1.5d")
+    token = recipe.get("token")
     if token is None:
-        box = asked["first_in_box"]
+        box = recipe["first_in_box"]
         found = "select min(token_id) from box_search($1, $2, $3)"
         (token,) = connection.execute(found, [box["lat"], box["lon"], box["diameter"]]).fetchall()[0]
     ids = _members(connection, "1.5d:dot-self")
@@ -115,24 +133,30 @@ def _same_dot(connection: "duckdb.DuckDBPyConnection") -> Arrays:
 def _frame(connection: "duckdb.DuckDBPyConnection") -> Arrays:
     """Return 1.6a's: the middle of the largest component, and the principal components, in columns."""
     (centroid,) = _row(connection, "select vector from reference_vectors where reference = '1.6a'")
-    found = connection.execute("select eigenvalue, vector from principal_components order by pc").fetchall()
+    values = connection.execute("select eigenvalue from principal_components order by pc").fetchnumpy()["eigenvalue"]
+    # As lists, they'd come one Python number after the other.
+    elements = connection.execute("""
+        select unnest(vector)::float as element
+        from principal_components
+        order by pc, generate_subscripts(vector, 1)
+    """).fetchnumpy()["element"]
     return {
         "cluster_centroid": np.array(centroid, np.float32),
-        "W_eigenvalues": np.array([eigenvalue for eigenvalue, _ in found], np.float32),
-        "W_eigenvectors": np.array([vector for _, vector in found], np.float32).T,
+        "W_eigenvalues": np.asarray(values, np.float32),
+        "W_eigenvectors": np.asarray(elements, np.float32).reshape(len(values), -1).T,
     }
 
 
-# Each file: how it is made, and the references and clusters that it is made of.
-_FILES: dict[str, tuple[Callable[["duckdb.DuckDBPyConnection"], Arrays], Iterable[str]]] = {
-    "1.4a_cluster_members": (_cosine_class, ("1.4a", "1.4a:cosine-mode")),
-    "1.4h_cluster_tokens": (_giant_cluster, ("spike",)),
-    "1.5c_cluster_logits": (_dot_class, ("1.5c", "1.5c:dot-mode")),
-    "1.5d_cluster_mask": (_same_dot, ("1.5d", "1.5d:dot-self")),
-    "1.6a_cluster_reference_frame": (_frame, ("1.6a",)),
+# Each file: how it is made; the reference that it is made of, and of which kinds that may be; and the clusters.
+_FILES: dict[
+    str, tuple[Callable[["duckdb.DuckDBPyConnection"], Arrays], str | None, tuple[str, ...], tuple[str, ...]]
+] = {
+    "1.4a_cluster_members": (_cosine_class, "1.4a", ("sky",), ("1.4a:cosine-mode",)),
+    "1.4h_cluster_tokens": (_giant_cluster, None, (), ("spike",)),
+    "1.5c_cluster_logits": (_dot_class, "1.5c", ("centroid",), ("1.5c:dot-mode",)),
+    "1.5d_cluster_mask": (_same_dot, "1.5d", ("first_in_box", "token"), ("1.5d:dot-self",)),
+    "1.6a_cluster_reference_frame": (_frame, "1.6a", ("centroid",), ("largest-component",)),
 }
-
-
 # Their names, and so those of the files.
 STEMS = tuple(_FILES)
 
@@ -160,13 +184,8 @@ def _mode(connection: "duckdb.DuckDBPyConnection", reference: str, metric: str) 
     return np.array(connection.execute(found, [reference, metric]).fetchall()[0], np.float32)
 
 
-def _asked_for(connection: "duckdb.DuckDBPyConnection", reference: str, kinds: tuple[str, ...]) -> Mapping[str, Any]:
-    """Return what a recipe says of a reference; CatalogError where that is of another kind than the notebook's."""
-    found = "select kind, recipe from reference_vectors where reference = $1"
-    kind, recipe = connection.execute(found, [reference]).fetchall()[0]
-    if kind not in kinds:
-        raise CatalogError(
-            f"reference {reference} is of kind {kind}; the notebook's file tells of {' or '.join(kinds)}"
-        )
-    asked: Mapping[str, Any] = json.loads(recipe)
-    return asked
+def _recipe(connection: "duckdb.DuckDBPyConnection", reference: str) -> Mapping[str, Any]:
+    """Return how a reference was asked for."""
+    found = "select recipe from reference_vectors where reference = $1"
+    recipe: Mapping[str, Any] = json.loads(connection.execute(found, [reference]).fetchall()[0][0])
+    return recipe

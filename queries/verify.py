@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from catalog.errors import CatalogError
+from catalog.errors import CatalogError, plain
 from catalog.state import read_state, require
+from queries.closing import check_query, closed
 from queries.figures import Figure, read_figures, table_for
-from queries.session import closed
 from queries.verdicts import Verdict, judge, shown
 
 if TYPE_CHECKING:
@@ -37,12 +37,12 @@ def print_comparison(catalog: Path, model: str, table: Path | None = None) -> bo
         lines.append(line)
         verdict = "pass" if line.verdict.passes else "FAIL"
         if line.verdict.remark:
-            verdict += f" ({line.verdict.remark})"
+            verdict += f" ({plain(line.verdict.remark)})"
         _print_row(line.figure.name, line.figure.published, line.found, line.figure.class_, verdict)
     failing = Counter(line.figure.class_ for line in lines if not line.verdict.passes)
     told = ", ".join(f"{n} {class_}" for class_, n in failing.items())
     told = f", {failing.total()} FAIL ({told})" if failing else ""
-    print(f"{len(lines)} figures: {len(lines) - failing.total()} pass{told}")
+    print(f"{len(lines)} figure{'s' if len(lines) > 1 else ''}: {len(lines) - failing.total()} pass{told}")
     return not failing
 
 
@@ -52,9 +52,9 @@ def _print_row(figure: str, published: str, found: str, class_: str, verdict: st
 
 
 def _cell(text: str, width: int) -> str:
-    """Return a text in one line of this width, and two spaces; it may be a token's, with anything in it."""
-    plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-    return f"{plain if len(plain) <= width else plain[: width - 1] + '…':{width + 2}}"
+    """Return a text in one line of this width, and two spaces."""
+    text = plain(text)
+    return f"{text if len(text) <= width else text[: width - 1] + '…':{width + 2}}"
 
 
 def verify(catalog: Path, model: str, table: Path | None = None) -> Iterator[Line]:
@@ -70,7 +70,13 @@ def verify(catalog: Path, model: str, table: Path | None = None) -> Iterator[Lin
             if about is None:
                 raise CatalogError(f"{catalog}: says nothing of {model}; `token-catalog rebuild` mends it")
             table = table_for(*about)
-        for figure in read_figures(table):
+        figures = read_figures(table)
+        for figure in figures:
+            try:
+                check_query(connection, figure.query)
+            except CatalogError as error:
+                raise CatalogError(f"{figure.place}: {figure.name}: {error}") from None
+        for figure in figures:
             yield _line(connection, figure)
 
 

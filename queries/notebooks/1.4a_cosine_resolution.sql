@@ -4,6 +4,19 @@
 -- Reads the reference 1.4a, a place on the sky. One table for each thing that the
 -- notebook prints; cosines are the correctly rounded ones.
 
+-- W: its shape, and how it is stored, and the components that span the sky.
+select
+    model,
+    n_tokens,
+    n_dims,
+    north_pc,
+    meridian_pc,
+    equinox_pc,
+    dtype
+from models
+where model_in_view(model)
+order by model;
+
 -- The reference direction: its place on the sky, and on the unit sphere of its axes.
 with places as (
     select
@@ -24,7 +37,7 @@ select
     cos(radians(lat)) * cos(radians(lon)) as x,
     cos(radians(lat)) * sin(radians(lon)) as y,
     sin(radians(lat)) as z,
-    sqrt(list_sum(list_transform(vector, lambda e: e::double * e))) as norm
+    sqrt(list_inner_product(vector::double[], vector::double[])) as norm
 from places
 order by model;
 
@@ -88,11 +101,13 @@ from cosine_classes
 where reference = '1.4a' and class_rank <= 10
 order by model, class_rank;
 
--- The cluster's tokens, with their text.
+-- The cluster's tokens, with their text, and as the tokenizer spells them: some have no
+-- text by themselves.
 select
     model,
     token_id,
     text,
+    piece,
     kind
 from members('1.4a:cosine-mode')
 order by model, token_id;

@@ -16,6 +16,7 @@ with spike as (
         count(*) over (partition by f.model, f.component) as n_inside
     from members('spike') as m
     inner join features as f on m.model = f.model and m.token_id = f.token_id
+    where f.component is not null
 )
 
 select
@@ -36,6 +37,7 @@ with sizes as (
         component,
         count(*) as n_tokens
     from members('spike')
+    where component is not null
     group by model, component
 )
 
@@ -55,6 +57,7 @@ with sizes as (
         component,
         count(*) as n_tokens
     from members('spike')
+    where component is not null
     group by model, component
 )
 
@@ -76,6 +79,7 @@ with sizes as (
         max(token_id) as max_token_id,
         list(token_id order by token_id)[:20] as first_20_token_ids
     from members('spike')
+    where component is not null
     group by model, component
 )
 
@@ -91,22 +95,26 @@ qualify
     row_number() over (partition by model order by n_tokens desc, component asc) = 1
 order by model;
 
--- Its tokens, with their text.
+-- Its tokens, with their text, and as the tokenizer spells them: some have no
+-- text by themselves.
 with inside as (
     select
         model,
         token_id,
         text,
+        piece,
         kind,
         component,
         count(*) over (partition by model, component) as n_tokens
     from members('spike')
+    where component is not null
 )
 
 select
     model,
     token_id,
     text,
+    piece,
     kind
 from inside
 qualify

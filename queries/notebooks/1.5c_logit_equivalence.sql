@@ -5,6 +5,16 @@
 -- Reads the references 1.4a and 1.5c, the centroid of 1.4a:cosine-mode. One table for
 -- each thing that the notebook prints; dot products are the correctly rounded ones.
 
+-- W: its shape, and how it is stored.
+select
+    model,
+    n_tokens,
+    n_dims,
+    dtype
+from models
+where model_in_view(model)
+order by model;
+
 -- The cosine-based cluster (1.4a).
 with classes as (
     select
@@ -131,11 +141,13 @@ from dot_classes
 where reference = '1.5c' and class_rank <= 10
 order by model, class_rank;
 
--- The class's tokens, with their text.
+-- The class's tokens, with their text, and as the tokenizer spells them: some have no
+-- text by themselves.
 select
     model,
     token_id,
     text,
+    piece,
     kind
 from members('1.5c:dot-mode')
 order by model, token_id;

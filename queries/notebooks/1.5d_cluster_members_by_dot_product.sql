@@ -4,6 +4,19 @@
 -- Reads the reference 1.5d, the first token in a window of the sky. One table for each
 -- thing that the notebook prints; dot products are the correctly rounded ones.
 
+-- W: its shape, and how it is stored, and the components that span the sky.
+select
+    model,
+    n_tokens,
+    n_dims,
+    north_pc,
+    meridian_pc,
+    equinox_pc,
+    dtype
+from models
+where model_in_view(model)
+order by model;
+
 -- The window, the tokens in it, and the first of them: h.
 with windows as (
     select
@@ -46,11 +59,13 @@ where r.reference = '1.5d'
 group by r.model, r.self_dot_bf16
 order by r.model;
 
--- The cluster's tokens, with their text.
+-- The cluster's tokens, with their text, and as the tokenizer spells them: some have no
+-- text by themselves.
 select
     model,
     token_id,
     text,
+    piece,
     kind
 from members('1.5d:dot-self')
 order by model, token_id;

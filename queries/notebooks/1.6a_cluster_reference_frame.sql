@@ -4,6 +4,16 @@
 -- Reads the reference 1.6a, the centroid of largest-component. One table for each thing
 -- that the notebook prints.
 
+-- W: its shape, and how it is stored.
+select
+    model,
+    n_tokens,
+    n_dims,
+    dtype
+from models
+where model_in_view(model)
+order by model;
+
 -- The ten largest eigenvalues, with their shares of the variance.
 select
     model,
@@ -48,17 +58,19 @@ select
     c.model,
     s.n_tokens,
     len(c.vector) as n_dims,
-    sqrt(list_sum(list_transform(c.vector, lambda e: e::double * e))) as norm,
+    sqrt(list_inner_product(c.vector::double[], c.vector::double[])) as norm,
     c.vector[:10] as first_10_components
 from centroids as c
 inner join sizes as s on c.model = s.model
 order by c.model;
 
--- The cluster's tokens, with their text.
+-- The cluster's tokens, with their text, and as the tokenizer spells them: some have no
+-- text by themselves.
 select
     model,
     token_id,
     text,
+    piece,
     kind
 from members('largest-component')
 order by model, token_id;

@@ -1,7 +1,9 @@
 -- mean_vector_norm: norm of the mean row (Azimuth II 07.3d).
-select
-    sqrt(
-        list_sum(list_transform(vector, lambda e: e::double * e))
-    ) as mean_vector_norm
-from reference_vectors
-where reference = 'mean';
+with mean_row as (
+    select vector::double[] as elements
+    from reference_vectors
+    where reference = 'mean'
+)
+
+select sqrt(list_inner_product(elements, elements)) as mean_vector_norm
+from mean_row;
