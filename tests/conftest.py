@@ -1,4 +1,4 @@
-"""Fixtures: a catalog of the real model, made once; nothing of the user's own catalog or hub cache is touched."""
+"""Fixtures: catalogs of the real model and of the replica, made once; nothing of the user's own is touched."""
 
 import os
 from collections.abc import Iterator
@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from ingest.demo import ingest_demo
+from ingest.recipes import load_recipe, shipped
+from ingest.run import ingest
+from ingest.sources import Options
+from tests.helpers import REPLICA
 from tests.hub_server import Hub, serving_a_model
+from tests.notebook_cells import Run, notebooks
+from tests.replica import Replica, write_replica
+from tests.replica_figures import Value, figures, write_table
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +34,40 @@ def minilm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     catalog = tmp_path_factory.mktemp("minilm") / "catalog"
     ingest_demo(catalog, "auto")
     return catalog
+
+
+@pytest.fixture(scope="session")
+def replica(tmp_path_factory: pytest.TempPathFactory) -> Replica:
+    """Return a small replica of the study's matrix."""
+    return write_replica(tmp_path_factory.mktemp("replica"))
+
+
+@pytest.fixture(scope="session")
+def replica_figures(replica: Replica) -> dict[str, Value]:
+    """Return its figures, computed by nothing of the product."""
+    return figures(replica.W, replica.tokenizer)
+
+
+@pytest.fixture(scope="session")
+def replica_table(replica_figures: dict[str, Value], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return them as a table of published figures."""
+    return write_table(tmp_path_factory.mktemp("replica_table") / "figures.csv", replica_figures)
+
+
+@pytest.fixture(scope="session")
+def replica_catalog(replica: Replica, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return its catalog, with the notebooks' recipe, on the CPU as their cells are. Read it; don't publish to it."""
+    catalog = tmp_path_factory.mktemp("replica_catalog") / "catalog"
+    recipe = load_recipe(shipped("qwen3-4b-instruct-2507"))
+    options = Options(name=REPLICA, tokenizer=str(replica.tokenizer))
+    ingest(catalog, str(replica.weights), options, recipe=recipe, device="cpu")
+    return catalog
+
+
+@pytest.fixture(scope="session")
+def alone(replica: Replica, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Return the notebooks' cells run on its W alone, and their files. Read them; don't write there."""
+    return notebooks(replica.W, tmp_path_factory.mktemp("alone"), oriented_by=124)
 
 
 @pytest.fixture

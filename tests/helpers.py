@@ -9,12 +9,17 @@ import torch
 from safetensors.torch import save_file
 
 from ingest.demo import demo_model
+from ingest.recipe_entries import Cluster, Reference
+from ingest.recipes import Recipe
 from ingest.report import Report
 from ingest.run import ingest
 from ingest.sources import Options
 from queries.session import connected, find_shell
 
 MINILM = "all-MiniLM-L6-v2"
+REPLICA = "replica"
+# For a shell: a join gone wrong fails at once, and fills no disk.
+LITTLE_MEMORY = "set memory_limit = '1GB'; set temp_directory = ''; set threads = 2;"
 
 
 def bf16_matrix(n_tokens: int, n_dims: int, seed: int = 0, scale: float = 0.02) -> torch.Tensor:
@@ -48,6 +53,17 @@ def rows(catalog: Path, query: str, model: str | None = None) -> list[tuple[Any,
         return connection.execute(query).fetchall()
 
 
+def notebooks_recipe(look: Reference | None = None) -> Recipe:
+    """Return the notebooks' references and cluster for a small matrix; `look` is another 1.4a."""
+    references = (
+        look or Reference("1.4a", "sky", {"lat": 20.0, "lon": 10.0}),
+        Reference("1.5c", "centroid", "1.4a:cosine-mode"),
+        Reference("1.5d", "first_in_box", {"lat": 0.0, "lon": 0.0, "diameter": 360.0}),
+        Reference("1.6a", "centroid", "largest-component"),
+    )
+    return Recipe(references=references, clusters=(Cluster("spike", "token_id < 30"),))
+
+
 def shell_run(catalog: Path, script: str, *options: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run a script in the real DuckDB shell, opened through `open.sql` as the README says."""
     return subprocess.run(
@@ -61,10 +77,20 @@ def shell_run(catalog: Path, script: str, *options: str, cwd: Path | None = None
     )
 
 
-def in_shell(catalog: Path, script: str, *, cwd: Path | None = None) -> list[dict[str, Any]]:
-    """Return the rows of the last statement of a script, run in the real DuckDB shell through `open.sql`."""
+def answers(catalog: Path, script: str, *, cwd: Path | None = None) -> list[list[dict[str, Any]]]:
+    """Return the rows of each statement of a script that can have some, run in the real DuckDB shell."""
     done = shell_run(catalog, script, "-json", cwd=cwd)
     if done.returncode or "Error" in done.stderr:
         raise AssertionError(done.stderr)
-    result: list[dict[str, Any]] = json.loads(done.stdout) if done.stdout.strip() else []
-    return result
+    found, rest = [], done.stdout.strip()
+    while rest:  # an array for each, one after another
+        given, end = json.JSONDecoder().raw_decode(rest)
+        found.append(given)
+        rest = rest[end:].lstrip()
+    return found
+
+
+def in_shell(catalog: Path, script: str, *, cwd: Path | None = None) -> list[dict[str, Any]]:
+    """Return the rows of the last statement of a script, run in the real DuckDB shell through `open.sql`."""
+    found = answers(catalog, script, cwd=cwd)
+    return found[-1] if found else []

@@ -15,7 +15,9 @@ import pytest
 from queries.session import find_shell
 from tests.helpers import MINILM, bf16_matrix, save_bare
 
-COMMANDS = tuple("ingest demo relink add-references models remove rebuild shell sql verify export".split())
+COMMANDS = (
+    "ingest", "demo", "relink", "add-references", "models", "remove", "rebuild", "shell", "sql", "verify", "export",
+)  # fmt: skip
 
 
 def run(*arguments: str, stdin: str = "", env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -14,7 +14,7 @@ import torch
 from catalog.publish import rebuild
 from ingest.recipes import Limits
 from ingest.relink import relink
-from tests.helpers import in_shell, ingest_bare, rows, shell_run
+from tests.helpers import LITTLE_MEMORY, MINILM, in_shell, ingest_bare, rows, shell_run
 
 
 def on_a_line(*places: float) -> torch.Tensor:
@@ -127,6 +127,13 @@ def test_the_dead_component_of_minilm_is_known_at_every_distance(minilm: Path) -
             where c.component = (select component from components_at({distance}) where token_id = 505)
         """
         assert rows(minilm, query) == [(n_tokens, n_unused)]
+
+
+def test_components_at_joins_nothing_by_the_model_alone(minilm: Path) -> None:
+    """With the variable set, DuckDB 1.5 once began with all pairs of a component and a token, 850 million."""
+    query = "select count(*) as n, max(component_size) as largest from components_at(0.25);"
+    found = in_shell(minilm, f"{LITTLE_MEMORY} set variable model = '{MINILM}'; {query}")
+    assert found == [{"n": 30522, "largest": 1341}]
 
 
 def test_a_catalog_without_linkage_says_so(tmp_path: Path) -> None:

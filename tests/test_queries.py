@@ -1,6 +1,7 @@
 """Views and macros, in the real DuckDB shell and in Python, against exact arithmetic and naive references."""
 
 import math
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from catalog.build import definitions
 from catalog.schemas import COMPONENT_DIAMETERS, TABLES
 from ingest import rounding
 from queries.session import connected
-from tests.helpers import bf16_matrix, in_shell, ingest_bare, rows
+from tests.helpers import LITTLE_MEMORY, MINILM, bf16_matrix, in_shell, ingest_bare, rows, shell_run
 from tests.test_rounding import bf16_value, exact_dot, nearest_by_search, nearest_root_by_search
 
 
@@ -251,6 +252,28 @@ def test_a_name_narrows_to_both_matrices_of_an_untied_model(tmp_path: Path) -> N
         ("u/input", "u", "input"),
         ("u/output", "u", "output"),
     ]
+
+
+def test_every_relation_answers_in_little_memory_with_the_variable_model(minilm: Path) -> None:
+    calls = [
+        "box_search(0, 0, 20)",
+        "components_at(0.25)",
+        "cone_search(0, 0, 20)",
+        "members('unused')",
+        "nearest(505, 5)",
+        "overlap('unused', 'largest-component')",
+        "point_at((select vector from reference_vectors where reference = 'mean'))",
+        "point_at_token(505)",
+        "same_dot_as(505)",
+    ]
+    macros = "select distinct function_name from duckdb_functions() where database_name = current_database()"
+    table_macros = rows(minilm, f"{macros} and function_type = 'table_macro' order by function_name")
+    assert [call.partition("(")[0] for call in calls] == [name for (name,) in table_macros]
+    relations = [name for (name,) in rows(minilm, "select name from help where kind in ('table', 'view')")] + calls
+    counts = [f"select {i} as relation, count(columns(*)) from {relation};" for i, relation in enumerate(relations)]
+    done = shell_run(minilm, f"{LITTLE_MEMORY} set variable model = '{MINILM}';\n" + "\n".join(counts), "-json")
+    answered = {int(i) for i in re.findall('"relation":([0-9]+)', done.stdout)}
+    assert [relation for i, relation in enumerate(relations) if i not in answered] == [], done.stderr
 
 
 def test_everything_has_a_comment_and_help_lists_it(two: Path) -> None:

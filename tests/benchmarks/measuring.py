@@ -23,8 +23,8 @@ class Run(NamedTuple):
     output: str
 
 
-def measured(command: Sequence[str], stdin: str = "") -> Run:
-    """Run a command."""
+def measured(command: Sequence[str], stdin: str = "", *, status: int = 0) -> Run:
+    """Run a command that ends with this exit status."""
     read, write = os.pipe()
     os.write(write, stdin.encode())
     os.close(write)
@@ -40,9 +40,9 @@ def measured(command: Sequence[str], stdin: str = "") -> Run:
             ],
         )
         os.close(read)
-        _, status, usage = os.wait4(pid, 0)
+        _, ended, usage = os.wait4(pid, 0)
         seconds = time.perf_counter() - began
-        if status:
+        if os.waitstatus_to_exitcode(ended) != status:
             raise SystemExit(f"failed: {' '.join(command)[:200]}")
         output.seek(0)
         unit = 1 if sys.platform == "darwin" else 1024
@@ -52,3 +52,16 @@ def measured(command: Sequence[str], stdin: str = "") -> Run:
 def medians(runs: Sequence[Run]) -> tuple[float, float]:
     """Return the median seconds and the median memory of a command's runs."""
     return statistics.median(run.seconds for run in runs), statistics.median(run.memory for run in runs)
+
+
+def print_row(name: str, ours: Sequence[Run], rival: Sequence[Run] = ()) -> None:
+    """Print a line of a table of six columns: medians, and the median ratio of the pairs."""
+    seconds, memory = medians(ours)
+    line = f"| {name} | {seconds:.1f} s | {memory:.1f} GiB |"
+    if rival:
+        rival_seconds, rival_memory = medians(rival)
+        ratio = statistics.median(r.seconds / o.seconds for o, r in zip(ours, rival, strict=True))
+        line += f" {rival_seconds:.1f} s | {rival_memory:.1f} GiB | {ratio:.1f} |"
+    else:
+        line += " | | |"
+    print(line, flush=True)

@@ -1,11 +1,10 @@
 """The ingest and the questions, each beside the notebook's way: pairs take turns, and ratios are of pairs."""
 
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.benchmarks import notebooks
-from tests.benchmarks.measuring import PYTHON, Run, measured, medians
+from tests.benchmarks.measuring import PYTHON, measured, print_row
 
 
 def print_questions(
@@ -46,28 +45,17 @@ def print_questions(
     print("| | catalog | peak | notebook | peak | notebook / catalog |")
     print("|---|---|---|---|---|---|")
     pairs = [(measured(ingest), measured(features)) for _ in range(n)]
-    _row("ingest, with vectors, linkage, references / the notebooks' PCA and sky", *map(list, zip(*pairs, strict=True)))
-    _row("add-references, one more", [measured(command) for command in adding], [])
+    print_row(
+        "ingest, with vectors, linkage, references / the notebooks' PCA and sky", *map(list, zip(*pairs, strict=True))
+    )
+    print_row("add-references, one more", [measured(command) for command in adding])
     for name, sql, notebook in questions:
         ours, rival = [], []
         for _ in range(n):
             ours.append(measured(shell, sql))
             if notebook:
                 rival.append(measured([*PYTHON, notebook.format(path=str(weights), token=token)]))
-        _row(name, ours, rival)
-
-
-def _row(name: str, ours: list[Run], rival: list[Run]) -> None:
-    """Print a line of the table: medians, and the median ratio of the pairs."""
-    seconds, memory = medians(ours)
-    line = f"| {name} | {seconds:.1f} s | {memory:.1f} GiB |"
-    if rival:
-        rival_seconds, rival_memory = medians(rival)
-        ratio = statistics.median(r.seconds / o.seconds for o, r in zip(ours, rival, strict=True))
-        line += f" {rival_seconds:.1f} s | {rival_memory:.1f} GiB | {ratio:.1f} |"
-    else:
-        line += " | | |"
-    print(line, flush=True)
+        print_row(name, ours, rival)
 
 
 def _vector(n_dims: int) -> list[float]:
