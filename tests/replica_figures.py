@@ -334,7 +334,7 @@ class Classes:
 
 def _seen(matrix: Matrix) -> dict[str, Value]:
     """Return the figures of 1.4a, 1.5c and 1.5d."""
-    cosines = Classes(matrix.cosines(_direction(matrix)))
+    cosines = Classes(matrix.cosines(direction(matrix)))
     centroid = nearest_mean(matrix.W, cosines.mode)
     dots = Classes(matrix.dots(centroid))
     in_both = np.intersect1d(cosines.mode, dots.mode)
@@ -356,7 +356,7 @@ def _seen(matrix: Matrix) -> dict[str, Value]:
     }
 
 
-def _direction(matrix: Matrix) -> Floats:
+def direction(matrix: Matrix) -> Floats:
     """Return the unit vector to (LAT, LON) in the span of the first three components, in fp32, as fp64 (n_dims,)."""
     meridian, north, equinox = matrix.components[1][:3]
     lat, lon = math.radians(LAT), math.radians(LON)
