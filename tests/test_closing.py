@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from catalog.errors import CatalogError
@@ -107,6 +108,13 @@ def test_files_that_are_named_like_tables_are_out_of_reach_but_for_the_models(mi
     assert [line.figure.query for line in lines if line.verdict.passes or line.found != "-"] == []
     told = ("Permission Error", "Catalog Error", "IO Error", "HTTP Error", "Missing Extension")
     assert [line for line in lines if not line.verdict.remark.startswith(told)] == []
+
+
+def test_a_closed_connection_stays_closed(minilm: Path) -> None:
+    with closed(minilm, MINILM) as connection:
+        for way in ("set enable_external_access = true", "set threads = 1", "set temp_directory = '/tmp'"):
+            with pytest.raises(duckdb.InvalidInputException, match="configuration has been locked"):
+                connection.execute(way)
 
 
 def test_variables_of_this_process_are_no_tables(minilm: Path, tmp_path: Path) -> None:
