@@ -305,13 +305,14 @@ def test_a_file_of_ones_own_goes_before_a_shipped_recipe(tmp_path: Path, monkeyp
 
 
 def test_the_notebooks_recipe_is_the_contracts() -> None:
+    """But for one that is optional: a matrix without a token in so small a window is for `verify` to fail."""
     recipe = load_recipe(Path(NOTEBOOKS))
     assert recipe.sky == Sky(2, 1, 3, Orient(124, {"x": 1, "y": 1, "z": -1}))
     assert recipe.linkage == Limits(0.02, 0.002)
     assert recipe.references == (
         Reference("1.4a", "sky", {"lat": -7.288, "lon": 6.941}),
         Reference("1.5c", "centroid", "1.4a:cosine-mode"),
-        Reference("1.5d", "first_in_box", {"lat": -7.2888, "lon": 6.94, "diameter": 0.001}),
+        Reference("1.5d", "first_in_box", {"lat": -7.2888, "lon": 6.94, "diameter": 0.001}, optional=True),
         Reference("1.6a", "centroid", "largest-component"),
         Reference("row-124", "token", 124),
         Reference("mean", "mean", True),
