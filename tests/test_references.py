@@ -399,14 +399,23 @@ def test_the_notebooks_recipe_is_taken_by_itself_for_their_model(
 def test_where_the_recipe_that_was_taken_by_itself_does_not_fit_the_way_out_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Rows 0.006 apart are no component."""
+    W = of_the_study(monkeypatch)
+    W[124:141] *= 1e5
+    with pytest.raises(CatalogError) as error:
+        ingest_bare(tmp_path / "c", W, "Qwen3-4B-Instruct-2507")
+    assert str(error.value).startswith(
+        "recipe qwen3-4b-instruct-2507, which is for this model (--recipe gives another): reference '1.6a'.centroid: "
+    )
+
+
+def test_a_matrix_without_a_token_in_the_notebooks_window_is_catalogued_without_that_reference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     W = of_the_study(monkeypatch)
     W[124:141] *= torch.tensor([1, 1, -1, 1])
     W[124, 2] *= -1
     W[124, 1] *= 1.01
-    with pytest.raises(CatalogError) as error:
-        ingest_bare(tmp_path / "c", W, "Qwen3-4B-Instruct-2507")
-    assert str(error.value) == (
-        "recipe qwen3-4b-instruct-2507, which is for this model (--recipe gives another): "
-        "reference '1.5d'.first_in_box: no token is in the window of 0.001 degrees at (-7.2888, 6.94); "
-        "widen it: box_search shows what is there"
-    )
+    report = ingest_bare(tmp_path / "c", W, "Qwen3-4B-Instruct-2507")
+    assert any("'1.5d'" in note and "no token is in the window of 0.001 degrees" in note for note in report.notes)
+    assert rows(tmp_path / "c", "select count(*) from reference_vectors where reference = '1.5d'") == [(0,)]
