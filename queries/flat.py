@@ -18,11 +18,11 @@ _KEYS = ("model", "token_id")
 
 
 def to_parquet(catalog: Path, model: str, path: Path) -> None:
-    """Write one row per token: `tokens`, `features`, and columns for each reference, and for each cluster but these.
+    """Write one row per token: `tokens`, `features`, and columns for each reference and each cluster.
 
-    Components and groups of duplicates have columns in `features`. A reference's are `REF:dot`, `REF:dot_bf16` and so
-    on, a cluster's is `NAME:member`; all are numbers, text, bytes or truth values. CatalogError where two names differ
-    in case only, which column names in DuckDB don't.
+    But for components and groups of duplicates, which have columns in `features`. A reference's are `REF:dot`,
+    `REF:dot_bf16` and so on, a cluster's is `NAME:member`; all are numbers, text, bytes or truth values. CatalogError
+    where two names differ in case only, which column names in DuckDB don't.
     """
     with asked(catalog, model) as connection:
         references = _names(connection, "select reference from reference_vectors")
