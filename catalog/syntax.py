@@ -1,15 +1,13 @@
 """The syntax tree of a SELECT, as DuckDB reads it: what SQL that somebody else wrote would do, before it does it."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from catalog.errors import CatalogError
 
 if TYPE_CHECKING:
     import duckdb
-
-Node = Mapping[str, Any]
 
 
 def parsed(connection: "duckdb.DuckDBPyConnection", query: str) -> dict[str, Any]:

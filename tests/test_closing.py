@@ -1,5 +1,6 @@
 """SQL of a stranger's table of figures: what it can't do, by what is on the disk afterwards and what it is told."""
 
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -8,7 +9,7 @@ import pytest
 from catalog.errors import CatalogError
 from queries.closing import check_query, closed
 from queries.figures import read_figures
-from queries.verify import verify
+from queries.verify import print_comparison, verify
 from tests.helpers import MINILM
 from tests.test_verify import SHIPPED, outcome, write_own
 
@@ -129,8 +130,6 @@ def test_variables_of_this_process_are_no_tables(minilm: Path, tmp_path: Path) -
 def test_what_a_stranger_wrote_is_printed_without_what_a_terminal_obeys(
     minilm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from queries.verify import print_comparison
-
     figures = [
         ("erro\x1b[31mr", "\x1b[2J", "exact", "select error(chr(27) || '[31mRED' || chr(13) || 'n_dims  pass')"),
         ("list", "1", "exact", "select [chr(27) || '[2J']"),
@@ -143,8 +142,6 @@ def test_what_a_stranger_wrote_is_printed_without_what_a_terminal_obeys(
 
 
 def test_a_models_folder_on_another_disk_is_read(minilm: Path, tmp_path: Path) -> None:
-    import shutil
-
     catalog = tmp_path / "c"
     shutil.copytree(minilm, catalog, symlinks=True)
     (catalog / "models").rename(tmp_path / "elsewhere")

@@ -10,13 +10,12 @@
 -- there are any, n_edges is NULL: features counts a token's neighbours in all of W.
 with spike as (
     select
-        f.model,
-        f.component_size,
-        f.n_neighbors,
-        count(*) over (partition by f.model, f.component) as n_inside
-    from members('spike') as m
-    inner join features as f on m.model = f.model and m.token_id = f.token_id
-    where f.component is not null
+        model,
+        component_size,
+        n_neighbors,
+        count(*) over (partition by model, component) as n_inside
+    from members('spike')
+    where component is not null
 )
 
 select
