@@ -10,11 +10,11 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 
-from catalog import paths
-from catalog.errors import CatalogError
-from catalog.quoting import identifier, quoted
-from catalog.schemas import MODELS, TABLES, Table, sql_type
-from catalog.tables import read_row, telling_of
+from token_catalog.catalog import paths
+from token_catalog.catalog.errors import CatalogError
+from token_catalog.catalog.quoting import identifier, quoted
+from token_catalog.catalog.schemas import MODELS, TABLES, Table, sql_type
+from token_catalog.catalog.tables import read_row, reading
 
 # Shells from 1.2 on read it; duckdb 2's own default shuts out every shell before it.
 STORAGE_VERSION = "v1.2.0"
@@ -73,7 +73,7 @@ set variable catalog_root = (
 
 
 def _column_names(file: Path) -> list[str]:
-    with telling_of(file):
+    with reading(file):
         names: list[str] = pq.read_schema(file).names
         return names
 

@@ -16,9 +16,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from catalog.errors import CatalogError
-from catalog.schemas import FEATURES, TOKENS
-from catalog.syntax import nodes, parsed
+from token_catalog.catalog.errors import CatalogError
+from token_catalog.catalog.sandbox import nodes, parsed
+from token_catalog.catalog.schemas import FEATURES, TOKENS
 
 CONDITIONS = "conditions.json"
 READY = "ready\n"
@@ -50,7 +50,7 @@ def main(folder: Path) -> None:
     """Ask the conditions in a folder; write an answer a line, as JSON, as soon as it is there."""
     with ExitStack() as stack:
         files = [stack.enter_context(pa.memory_map(str(folder / table.name))) for table in TABLES]
-        connection = stack.enter_context(closed([pa.ipc.open_file(file).read_all() for file in files]))
+        connection = stack.enter_context(sandboxed([pa.ipc.open_file(file).read_all() for file in files]))
         conditions = json.loads((folder / CONDITIONS).read_text(encoding="utf-8"))
         refused = _refused(connection)
         for limit, most in ((resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, MOST_BYTES)):
@@ -62,7 +62,7 @@ def main(folder: Path) -> None:
 
 
 @contextmanager
-def closed(tables: Sequence[pa.Table]) -> Iterator[duckdb.DuckDBPyConnection]:
+def sandboxed(tables: Sequence[pa.Table]) -> Iterator[duckdb.DuckDBPyConnection]:
     """Give a DuckDB in memory that has copies of `features` and `tokens`, and reaches nothing else."""
     with duckdb.connect(":memory:", config=_CONFIG) as connection:
         for table, rows in zip(TABLES, tables, strict=True):

@@ -44,10 +44,10 @@ def slug(model: str) -> str:
     return f"{readable}-{digest}" if readable else digest
 
 
-def called(name: str, source: str) -> set[str]:
+def known_names(name: str, source: str) -> set[str]:
     """Return what a model may be known by elsewhere: its name, and the parts of its source, in lower case.
 
-    >>> sorted(called("mine", "Qwen/Qwen3-4B-Instruct-2507"))
+    >>> sorted(known_names("mine", "Qwen/Qwen3-4B-Instruct-2507"))
     ['mine', 'qwen', 'qwen3-4b-instruct-2507']
     """
     return {name.lower(), *source.lower().replace("--", "/").split("/")}

@@ -18,9 +18,10 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from catalog import paths
-from catalog.build import build_database, open_sql
-from catalog.clearing import (
+from token_catalog.catalog import paths
+from token_catalog.catalog.build import build_database, open_sql
+from token_catalog.catalog.errors import CatalogError
+from token_catalog.catalog.garbage import (
     INGEST,
     LOCK_SUFFIX,
     SWAP,
@@ -31,8 +32,7 @@ from catalog.clearing import (
     version_name,
     versions_on_disk,
 )
-from catalog.errors import CatalogError
-from catalog.state import (
+from token_catalog.catalog.state import (
     State,
     Version,
     current_generation,
@@ -43,7 +43,7 @@ from catalog.state import (
     require,
     shown_state,
 )
-from catalog.tables import sync_file
+from token_catalog.catalog.tables import sync_file
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from catalog.conditions import CONDITIONS, READY, TABLES
-from catalog.errors import CatalogError
+from token_catalog.catalog.conditions import CONDITIONS, READY, TABLES
+from token_catalog.catalog.errors import CatalogError
 
 SECONDS = 60.0
 
@@ -54,7 +54,7 @@ def _ask(
         with pa.OSFile(str(folder / table.name), "wb") as file, pa.ipc.new_file(file, rows.schema) as writer:
             writer.write_table(rows)
     (folder / CONDITIONS).write_text(json.dumps(dict(conditions)), encoding="utf-8")
-    command = [sys.executable, "-P", "-m", "catalog.conditions", str(folder)]
+    command = [sys.executable, "-P", "-m", "token_catalog.catalog.conditions", str(folder)]
     # What this process can import, that one can; and dates don't depend on where the machine is.
     there = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     environment = os.environ | {"TZ": "UTC", "PYTHONPATH": there}

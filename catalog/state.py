@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from catalog import paths
-from catalog.errors import CatalogError
+from token_catalog.catalog import paths
+from token_catalog.catalog.errors import CatalogError
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def current_generation(catalog: Path) -> Path | None:
 
 
 @contextmanager
-def held(catalog: Path) -> Iterator[Path]:
+def pinned(catalog: Path) -> Iterator[Path]:
     """Give the current database's path, and keep all that it reads on the disk for as long as the block lasts.
 
     A shared lock on the generation's state tells publishers that somebody reads it; it stops nobody.

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalog import schemas
-from catalog.errors import CatalogError
+from token_catalog.catalog import schemas
+from token_catalog.catalog.errors import CatalogError
 
 # DuckDB reads a row group per thread and skips those that a filter rules out: 152k tokens are five.
 ROW_GROUP = 32_768
@@ -128,7 +128,7 @@ def read_lists(folder: Path, table: schemas.Table, column: str) -> Iterator[npt.
 
 
 @contextmanager
-def telling_of(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
     """Tell the way out where Parquet files that the catalog names are gone or damaged."""
     try:
         yield
@@ -140,7 +140,7 @@ def telling_of(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _opened(folder: Path, table: schemas.Table) -> Iterator[pq.ParquetFile]:
-    with telling_of(folder), pq.ParquetFile(folder / table.file_name) as file:
+    with reading(folder), pq.ParquetFile(folder / table.file_name) as file:
         yield file
 
 

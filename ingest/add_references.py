@@ -8,19 +8,18 @@ from typing import Any
 
 import torch
 
-from catalog import schemas
-from catalog.errors import CatalogError
-from catalog.selection import check_conditions
-from catalog.tables import write_table
-from ingest import stored
-from ingest.changing import change, provenance
-from ingest.clusters import Clusters, Scored, members, recipe_columns
-from ingest.devices import fp64_device, native_device, placed
-from ingest.progress import shown
-from ingest.recipe_entries import check_order
-from ingest.recipes import Recipe, telling_of
-from ingest.references import Work, check_vectors, settle, write_references
-from ingest.report import Report
+from token_catalog.catalog import schemas
+from token_catalog.catalog.errors import CatalogError
+from token_catalog.catalog.selection import check_conditions
+from token_catalog.catalog.tables import write_table
+from token_catalog.ingest import stored
+from token_catalog.ingest.changing import change, provenance
+from token_catalog.ingest.devices import fp64_device, native_device, placed
+from token_catalog.ingest.recipe.entries import check_order
+from token_catalog.ingest.recipe.recipe import Recipe, errors_from
+from token_catalog.ingest.references.clusters import Clusters, ScoredReference, members, recipe_columns
+from token_catalog.ingest.references.resolve import ScoringContext, check_vectors, resolve_and_score, write_references
+from token_catalog.ingest.report import Report, progress_bar
 
 
 def add_references(
@@ -33,7 +32,7 @@ def add_references(
     """
     if not additions.references and not additions.clusters:
         raise CatalogError("the recipe has no [[reference]] and no [[cluster]]: there is nothing to add")
-    with telling_of(additions.origin):
+    with errors_from(additions.origin):
         check_conditions({cluster.key: cluster.where for cluster in additions.clusters})
     where, native = fp64_device(device), native_device(device)
     return change(catalog, name, partial(_add, additions, where, native, replace))
@@ -56,7 +55,7 @@ def _add(
         before = stored.references(old)
         inside = stored.recipe_members(old, recipe)
     note = partial(report.note, model)
-    with telling_of(additions.origin):
+    with errors_from(additions.origin):
         recipe, replacing = _together(recipe, additions, before, replace)
         additions.check(about["n_tokens"], about["n_dims"])
         check_vectors(additions.references, about["n_dims"])
@@ -70,8 +69,10 @@ def _add(
             inside |= members(additions.clusters, features, seen.tokens, note)
         named = {reference.name for reference in additions.references}
         known = {scored.name: scored for scored in before if scored.name not in named}
-        work = Work(native, report.stage, note, shown)
-        found = settle(recipe.references, seen, Clusters(features, inside), work, known) if scoring else before
+        work = ScoringContext(native, report.stage, note, progress_bar)
+        found = (
+            resolve_and_score(recipe.references, seen, Clusters(features, inside), work, known) if scoring else before
+        )
     changed = {"recipe": recipe.dumps()}
     told = provenance(about | changed)
     with report.stage("tables"):
@@ -86,7 +87,9 @@ def _add(
     return changed
 
 
-def _together(recipe: Recipe, additions: Recipe, before: Sequence[Scored], replace: bool) -> tuple[Recipe, bool]:
+def _together(
+    recipe: Recipe, additions: Recipe, before: Sequence[ScoredReference], replace: bool
+) -> tuple[Recipe, bool]:
     """Return a recipe with the additions, and whether one of its clusters is replaced; CatalogError if they don't fit.
 
     An optional reference that couldn't be had makes room for one of its name.

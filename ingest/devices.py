@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
-from catalog.errors import CatalogError
+from token_catalog.catalog.errors import CatalogError
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 

@@ -12,22 +12,23 @@ from typing import Any
 
 import torch
 
-from catalog import schemas
-from catalog.errors import CatalogError
-from catalog.tables import as_rows, read_columns, write_table
-from ingest import features, linkage, stored
-from ingest.changing import change, provenance
-from ingest.clusters import Clusters, members, recipe_columns
-from ingest.devices import fp64_device, native_device, placed
-from ingest.distances import block_rows, blocks
-from ingest.progress import shown
-from ingest.recipes import LIMITS, Limits, Recipe
-from ingest.references import Catalogued, Work, settle, write_references
-from ingest.report import Report
-from ingest.run import chosen, tell
+from token_catalog.catalog import schemas
+from token_catalog.catalog.errors import CatalogError
+from token_catalog.catalog.tables import as_rows, read_columns, write_table
+from token_catalog.ingest import stored
+from token_catalog.ingest.arithmetic.distances import block_rows, blocks
+from token_catalog.ingest.changing import change, provenance
+from token_catalog.ingest.devices import fp64_device, native_device, placed
+from token_catalog.ingest.features import scan as features
+from token_catalog.ingest.linkage import single_linkage as linkage
+from token_catalog.ingest.recipe.recipe import LIMITS, LinkageDistances, Recipe
+from token_catalog.ingest.references.clusters import Clusters, members, recipe_columns
+from token_catalog.ingest.references.resolve import MatrixView, ScoringContext, resolve_and_score, write_references
+from token_catalog.ingest.report import Report, progress_bar
+from token_catalog.ingest.run import chosen, tell
 
 
-def relink(catalog: Path, name: str, limits: Limits, device: str = "auto") -> Report:
+def relink(catalog: Path, name: str, limits: LinkageDistances, device: str = "auto") -> Report:
     """Link the models of this key or name anew, and publish them together.
 
     What `limits` leaves open stays as it was; with nothing given, the rule chooses again. On bad input: CatalogError,
@@ -38,7 +39,7 @@ def relink(catalog: Path, name: str, limits: Limits, device: str = "auto") -> Re
 
 
 def _relink(
-    limits: Limits,
+    limits: LinkageDistances,
     device: torch.device,
     native: torch.device,
     report: Report,
@@ -58,7 +59,9 @@ def _relink(
     with report.stage("linkage"):
         masked = {name: stored.masked(columns[name]) for name in ("duplicate_of", "duplicate_count", "norm")}
         W = placed(W, device)
-        linked = features.link(W, digests, basis, {"pcs": columns["pcs"], **masked}, Limits(**asked | kept), shown)
+        linked = features.link(
+            W, digests, basis, {"pcs": columns["pcs"], **masked}, LinkageDistances(**asked | kept), progress_bar
+        )
     choice = linked.choice
     if "radius" in kept:
         choice = replace(choice, radius_rule="as before")
@@ -66,7 +69,7 @@ def _relink(
         choice = replace(choice, threshold_rule="as before")
     recipe = stored.recipe_of(about)
     # With nothing asked, the rule chose again.
-    recipe = replace(recipe, linkage=replace(recipe.linkage, **asked) if asked else Limits())
+    recipe = replace(recipe, linkage=replace(recipe.linkage, **asked) if asked else LinkageDistances())
     changed = {"recipe": recipe.dumps(), **chosen(choice)}
     tell(report, model, linked, choice)
     told = provenance(about | changed)
@@ -75,16 +78,24 @@ def _relink(
         write_table(new, schemas.FEATURES, model, told, columns)
         write_table(new, schemas.COMPONENT_DIAMETERS, model, told, linked.diameters)
     seen = stored.catalogued(old, model, about, W, as_rows(schemas.FEATURES, model, columns))
-    _see(recipe, seen, Work(native, report.stage, partial(report.note, model), shown), model, told, old, new)
+    _see(
+        recipe,
+        seen,
+        ScoringContext(native, report.stage, partial(report.note, model), progress_bar),
+        model,
+        told,
+        old,
+        new,
+    )
     return changed
 
 
-def _see(recipe: Recipe, seen: Catalogued, work: Work, model: str, told: str, old: Path, new: Path) -> None:
+def _see(recipe: Recipe, seen: MatrixView, work: ScoringContext, model: str, told: str, old: Path, new: Path) -> None:
     """Write the recipe's clusters, and the references whose vector is another now."""
     inside = members(recipe.clusters, seen.features, seen.tokens, work.note)
     known = {scored.name: scored for scored in stored.references(old)}
     try:
-        found = settle(recipe.references, seen, Clusters(seen.features, inside), work, known)
+        found = resolve_and_score(recipe.references, seen, Clusters(seen.features, inside), work, known)
     except CatalogError as error:
         raise CatalogError(
             f"{model}: linked so, it has no {error}; nothing was changed: choose other limits, or ingest it again with "

@@ -1,9 +1,12 @@
 """What an ingest, or a later change, tells: what it did, chose and found, and the seconds that its stages took."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
+
+from tqdm import tqdm
 
 
 @dataclass
@@ -25,3 +28,17 @@ class Report:
         began = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+
+
+# (items, the stage's name, how many there are) -> the items
+Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
+
+
+def progress_bar(items: Iterable[Any], stage: str, n_items: int) -> Iterable[Any]:
+    """Show a bar on stderr, where that is a terminal."""
+    return tqdm(items, desc=stage, total=n_items, unit="chunk", leave=False, disable=None)
+
+
+def silent(items: Iterable[Any], stage: str, n_items: int) -> Iterable[Any]:
+    """Show nothing."""
+    return items

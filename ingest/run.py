@@ -17,26 +17,40 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from catalog import schemas
-from catalog.errors import CatalogError
-from catalog.publish import already_there, conflicts, staging
-from catalog.selection import check_conditions
-from catalog.state import read_state
-from catalog.tables import TableWriter, as_rows, lists_of, vector_row_group, write_table
-from ingest import features
-from ingest.clusters import Clusters, Scored, members, recipe_columns
-from ingest.devices import described, enough_memory, fp64_device, native_device
-from ingest.distances import Ids, blocks
-from ingest.features import Linked, Rows, Scan
-from ingest.geometry import Components
-from ingest.progress import shown
-from ingest.radius import Choice
-from ingest.recipes import AXES, Limits, Recipe, chosen_for, load_recipe, shipped, telling_of
-from ingest.references import Catalogued, Work, check_texts, check_vectors, settle, write_references
-from ingest.report import Report
-from ingest.sources import Options, Source, resolve
-from ingest.vocabulary import Token, load_vocabulary, require_rows, token_columns
-from ingest.weights import Matrix
+from token_catalog.catalog import schemas
+from token_catalog.catalog.errors import CatalogError
+from token_catalog.catalog.publish import already_there, conflicts, staging
+from token_catalog.catalog.selection import check_conditions
+from token_catalog.catalog.state import read_state
+from token_catalog.catalog.tables import TableWriter, as_rows, lists_of, vector_row_group, write_table
+from token_catalog.ingest.arithmetic.distances import Ids, blocks
+from token_catalog.ingest.devices import described, enough_memory, fp64_device, native_device
+from token_catalog.ingest.features import scan as features
+from token_catalog.ingest.features.scan import Linked, Rows, Scan
+from token_catalog.ingest.features.sky import Components
+from token_catalog.ingest.linkage.scale import Choice
+from token_catalog.ingest.recipe.recipe import (
+    AXES,
+    LinkageDistances,
+    Recipe,
+    chosen_for,
+    errors_from,
+    load_recipe,
+    shipped,
+)
+from token_catalog.ingest.references.clusters import Clusters, ScoredReference, members, recipe_columns
+from token_catalog.ingest.references.resolve import (
+    MatrixView,
+    ScoringContext,
+    check_texts,
+    check_vectors,
+    resolve_and_score,
+    write_references,
+)
+from token_catalog.ingest.report import Report, progress_bar
+from token_catalog.ingest.source.matrix import Matrix
+from token_catalog.ingest.source.resolve import Options, Source, resolve
+from token_catalog.ingest.source.vocabulary import Token, load_vocabulary, require_rows, token_columns
 
 
 @dataclass(frozen=True)
@@ -61,7 +75,7 @@ def ingest(
     options: Options,
     *,
     recipe: Recipe | None = None,
-    limits: Limits | None = None,
+    limits: LinkageDistances | None = None,
     device: str = "auto",
     replace: bool = False,
     with_vectors: bool = True,
@@ -73,7 +87,7 @@ def ingest(
     catalog is as it was.
     """
     report = Report()
-    limits = limits or Limits()
+    limits = limits or LinkageDistances()
     (recipe or Recipe()).linked(limits)  # refused before anything is fetched
     where, native = fp64_device(device), native_device(device)
     with report.stage("source"):
@@ -107,7 +121,7 @@ def _chosen(found: Source) -> str | None:
 
 def _refuse_early(catalog: Path, found: Source, recipe: Recipe, *, replace: bool) -> None:
     """Refuse what can be refused before any work is done."""
-    with telling_of(recipe.origin):
+    with errors_from(recipe.origin):
         for _, matrix in found.matrices.values():
             recipe.check(matrix.n_tokens, matrix.n_dims)
             check_vectors(recipe.references, matrix.n_dims, matrix.row)
@@ -132,21 +146,21 @@ def _catalogue(job: Job, folder: Path, model: str, role: str | None, matrix: Mat
     """Write every table of one matrix into its version folder."""
     stage = job.report.stage
     tokens = token_columns(job.vocabulary or {}, matrix.n_tokens)
-    with telling_of(job.recipe.origin):
+    with errors_from(job.recipe.origin):
         check_texts(job.recipe.references, tokens)  # before any work is done
-    rows = Rows(matrix, job.device, shown)
+    rows = Rows(matrix, job.device, progress_bar)
     with stage("scan"):
         scanned = features.scan(rows)
     about = _about(job, role, matrix, scanned)
     provenance = json.dumps(about)
-    with _meanwhile(partial(_write_vectors, job, folder, model, matrix, provenance)) as vectors:
-        with stage("components"), telling_of(job.recipe.origin):
+    with _in_background(partial(_write_vectors, job, folder, model, matrix, provenance)) as vectors:
+        with stage("components"), errors_from(job.recipe.origin):
             components = features.principal_components(rows, scanned, job.recipe.sky)
         with stage("sky"):
             columns = features.project(rows, scanned, components, job.recipe.sky)
         with stage("linkage"):
             W, basis = rows.whole(), components.vectors
-            linked = features.link(W, scanned.digests, basis, columns, job.recipe.linkage, shown)
+            linked = features.link(W, scanned.digests, basis, columns, job.recipe.linkage, progress_bar)
         columns |= linked.columns
         about |= chosen(linked.choice)
         tell(job.report, model, linked, linked.choice)
@@ -168,9 +182,9 @@ def _catalogue(job: Job, folder: Path, model: str, role: str | None, matrix: Mat
 
 def _see(
     job: Job, model: str, W: Tensor, columns: Mapping[str, Any], tokens: Mapping[str, Any], components: Components
-) -> tuple[dict[str, Ids], list[Scored]]:
+) -> tuple[dict[str, Ids], list[ScoredReference]]:
     """Return the tokens of the recipe's clusters, and its references with their scores."""
-    seen = Catalogued(
+    seen = MatrixView(
         W,
         as_rows(schemas.FEATURES, model, columns),
         lambda: as_rows(schemas.TOKENS, model, tokens),
@@ -178,11 +192,11 @@ def _see(
         job.recipe.sky.axes(),
     )
     note = partial(job.report.note, model)
-    with telling_of(job.recipe.origin):
+    with errors_from(job.recipe.origin):
         with job.report.stage("clusters"):
             inside = members(job.recipe.clusters, seen.features, seen.tokens, note)
-        work = Work(job.native, job.report.stage, note, shown)
-        return inside, settle(job.recipe.references, seen, Clusters(seen.features, inside), work, {})
+        work = ScoringContext(job.native, job.report.stage, note, progress_bar)
+        return inside, resolve_and_score(job.recipe.references, seen, Clusters(seen.features, inside), work, {})
 
 
 def _about(job: Job, role: str | None, matrix: Matrix, scanned: Scan) -> dict[str, Any]:
@@ -246,7 +260,7 @@ def _write_components(folder: Path, model: str, components: Components, provenan
 
 
 @contextmanager
-def _meanwhile(work: Callable[[Event], None]) -> Iterator[Future[None]]:
+def _in_background(work: Callable[[Event], None]) -> Iterator[Future[None]]:
     """Run `work` in a thread beside the block; an error in the block tells it, by the event, to stop early."""
     stop = Event()
     with ThreadPoolExecutor(max_workers=1) as thread:
@@ -263,7 +277,7 @@ def _write_vectors(job: Job, folder: Path, model: str, matrix: Matrix, provenanc
         return
     n_rows = vector_row_group(matrix.n_dims)
     with TableWriter(folder, schemas.VECTORS, model, provenance) as writer:
-        for start, rows in shown(matrix.chunks(n_rows), "vectors", -(-matrix.n_tokens // n_rows)):
+        for start, rows in progress_bar(matrix.chunks(n_rows), "vectors", -(-matrix.n_tokens // n_rows)):
             if stop.is_set():
                 raise CatalogError("stopped")  # half a table must not be closed as a whole one
             ids = np.arange(start, start + len(rows), dtype=np.int32)

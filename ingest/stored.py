@@ -11,14 +11,14 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from catalog import schemas
-from catalog.errors import CatalogError
-from catalog.tables import as_rows, read_columns, read_lists
-from ingest.clusters import Scored
-from ingest.distances import Ids
-from ingest.geometry import Floats
-from ingest.recipes import AXES, Recipe, parse_recipe
-from ingest.references import Catalogued
+from token_catalog.catalog import schemas
+from token_catalog.catalog.errors import CatalogError
+from token_catalog.catalog.tables import as_rows, read_columns, read_lists
+from token_catalog.ingest.arithmetic.distances import Ids
+from token_catalog.ingest.features.sky import Floats
+from token_catalog.ingest.recipe.recipe import AXES, Recipe, parse_recipe
+from token_catalog.ingest.references.clusters import ScoredReference
+from token_catalog.ingest.references.resolve import MatrixView
 
 # What a matrix was stored as; `vectors` has its values as FLOAT, exactly.
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -53,10 +53,10 @@ def rows_of(folder: Path, table: schemas.Table, model: str) -> pa.Table:
     return as_rows(table, model, read_columns(folder, table))
 
 
-def catalogued(folder: Path, model: str, about: Mapping[str, Any], W: Tensor, features: pa.Table) -> Catalogued:
+def catalogued(folder: Path, model: str, about: Mapping[str, Any], W: Tensor, features: pa.Table) -> MatrixView:
     """Return a stored matrix for references to be resolved on."""
     axes = {axis: about[f"{axis}_pc"] for axis in AXES}
-    return Catalogued(
+    return MatrixView(
         W,
         features,
         partial(rows_of, folder, schemas.TOKENS, model),
@@ -65,7 +65,7 @@ def catalogued(folder: Path, model: str, about: Mapping[str, Any], W: Tensor, fe
     )
 
 
-def references(folder: Path) -> list[Scored]:
+def references(folder: Path) -> list[ScoredReference]:
     """Return the references that a version has, with their scores; none, where it is from before there were any."""
     if not (folder / schemas.REFERENCE_VECTORS.file_name).exists():
         return []
@@ -75,7 +75,7 @@ def references(folder: Path) -> list[Scored]:
     values = {name: masked(column) for name, column in scores.items() if name not in ("reference", "token_id")}
     n_tokens = len(scores["token_id"]) // max(1, len(names))
     return [
-        Scored(
+        ScoredReference(
             name,
             {key: column[i].as_py() for key, column in about.items() if key != "vector"}
             | {"vector": about["vector"][i].values.to_numpy()},

@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from catalog.errors import CatalogError
-from catalog.paths import slug
-from catalog.state import read_state, require
-from queries.flat import to_parquet
-from queries.tensors import STEMS, Arrays, notebook_tensors
+from token_catalog.catalog.errors import CatalogError
+from token_catalog.catalog.paths import slug
+from token_catalog.catalog.state import read_state, require
+from token_catalog.queries.flat_table import to_parquet
+from token_catalog.queries.tensors import STEMS, Arrays, notebook_tensors
 
 TARGETS = ("tensors", "parquet")
 _TENSORS = "tensors"

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from catalog.errors import CatalogError
-from catalog.paths import called
+from token_catalog.catalog.errors import CatalogError
+from token_catalog.catalog.paths import known_names
 
 _FOLDER = Path(__file__).parent / "published"
 CLASSES = ("exact", "robust", "fragile")
@@ -38,7 +38,7 @@ def shipped() -> dict[str, Path]:
 def table_for(name: str, source: str) -> Path:
     """Return the table that ships for a model, by its name or its source; CatalogError where there is none."""
     tables = shipped()
-    known = called(name, source)
+    known = known_names(name, source)
     found = next((path for stem, path in tables.items() if stem in known), None)
     if found is None:
         raise CatalogError(

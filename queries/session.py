@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from catalog import paths
-from catalog.errors import CatalogError
-from catalog.quoting import quoted
-from catalog.state import held, read_state, require
+from token_catalog.catalog import paths
+from token_catalog.catalog.errors import CatalogError
+from token_catalog.catalog.quoting import quoted
+from token_catalog.catalog.state import pinned, read_state, require
 
 if TYPE_CHECKING:
     import duckdb
@@ -98,7 +98,7 @@ def _private_copy(catalog: Path, model: str | None) -> Iterator[Path]:
     catalog = require(catalog)
     if model is not None:
         read_state(catalog).named(model)
-    with held(catalog) as database, tempfile.TemporaryDirectory(prefix="token-catalog-") as folder:
+    with pinned(catalog) as database, tempfile.TemporaryDirectory(prefix="token-catalog-") as folder:
         copy = Path(folder, paths.DATABASE)
         shutil.copyfile(database, copy)
         script = Path(folder, "init.sql")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from catalog.errors import CatalogError
-from queries.session import asked
+from token_catalog.catalog.errors import CatalogError
+from token_catalog.queries.session import asked
 
 if TYPE_CHECKING:
     import duckdb

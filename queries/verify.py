@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from catalog.errors import CatalogError, plain
-from catalog.state import read_state, require
-from queries.closing import check_query, closed
-from queries.figures import Figure, read_figures, table_for
-from queries.verdicts import Verdict, judge, shown
+from token_catalog.catalog.errors import CatalogError, plain
+from token_catalog.catalog.state import read_state, require
+from token_catalog.queries.figures import Figure, read_figures, table_for
+from token_catalog.queries.tolerances import Verdict, format_value, judge
+from token_catalog.queries.untrusted import check_query, sandboxed
 
 if TYPE_CHECKING:
     import duckdb
@@ -64,7 +64,7 @@ def verify(catalog: Path, model: str, table: Path | None = None) -> Iterator[Lin
     """
     catalog = require(catalog)
     model = read_state(catalog).one_named(model)
-    with closed(catalog, model) as connection:
+    with sandboxed(catalog, model) as connection:
         if table is None:
             about = connection.execute("select name, source from models where model = $1", [model]).fetchone()
             if about is None:
@@ -88,8 +88,10 @@ def _line(connection: "duckdb.DuckDBPyConnection", figure: Figure) -> Line:
         (_, type_, *_), *others = answer.description or []
         rows = answer.fetchmany(2)
     except duckdb.Error as error:
-        return Line(figure, shown(None, figure.published), Verdict(False, str(error).partition("\n")[0]))
+        return Line(figure, format_value(None, figure.published), Verdict(False, str(error).partition("\n")[0]))
     if others or len(rows) > 1:
         return Line(figure, "…", Verdict(False, "the query gives more than one value"))
     found = rows[0][0] if rows else None
-    return Line(figure, shown(found, figure.published), judge(figure.class_, figure.published, found, str(type_)))
+    return Line(
+        figure, format_value(found, figure.published), judge(figure.class_, figure.published, found, str(type_))
+    )

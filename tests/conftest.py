@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from ingest.demo import ingest_demo
-from ingest.recipes import load_recipe, shipped
-from ingest.run import ingest
-from ingest.sources import Options
-from tests.helpers import REPLICA
-from tests.hub_server import Hub, serving_a_model
-from tests.notebook_cells import Run, notebooks
-from tests.replica import Replica, write_replica
-from tests.replica_figures import Value, figures, write_table
+from tests.support.helpers import REPLICA
+from tests.support.hub_server import Hub, serving_a_model
+from tests.support.notebook_cells import Run, notebooks
+from tests.support.replica import Replica, write_replica
+from tests.support.replica_figures import Value, figures, write_table
+from token_catalog.ingest.demo import ingest_demo
+from token_catalog.ingest.recipe.recipe import load_recipe, shipped
+from token_catalog.ingest.run import ingest
+from token_catalog.ingest.source.resolve import Options
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from catalog import paths
-from queries.session import run_query
+from token_catalog.catalog import paths
+from token_catalog.queries.session import run_query
 
 _FOLDER = Path(__file__).parent
 

@@ -13,12 +13,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from queries.session import find_shell
 from tests.benchmarks import LAT, LON, N_DIMS, N_TOKENS
 from tests.benchmarks.linking import RADIUS, THRESHOLD, Bench, print_linkage
 from tests.benchmarks.measuring import measured
 from tests.benchmarks.questions import print_questions
 from tests.benchmarks.verifying import print_verification
+from token_catalog.queries.session import find_shell
 
 MODEL = "synthetic"
 COMMAND = (sys.executable, "-m", "token_catalog")

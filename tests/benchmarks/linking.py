@@ -27,9 +27,9 @@ DBSCAN_ROWS = {"kd_tree": (20_000, 40_000), "brute": (10_000, 20_000), "ball_tre
 BASIS = """
 from pathlib import Path
 import numpy as np
-from catalog.schemas import PRINCIPAL_COMPONENTS
-from catalog.state import read_state
-from catalog.tables import read_lists
+from token_catalog.catalog.schemas import PRINCIPAL_COMPONENTS
+from token_catalog.catalog.state import read_state
+from token_catalog.catalog.tables import read_lists
 catalog = Path({catalog!r})
 folder = catalog / read_state(catalog).models[{model!r}].folder
 np.save({path!r}, np.concatenate(list(read_lists(folder, PRINCIPAL_COMPONENTS, "vector"))))

@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ingest import linkage, radius
-from ingest.candidates import Candidates, Pairs
-from ingest.distances import blocks
-from ingest.geometry import N_LEADING
-from ingest.points import Vectors
-from ingest.weights import open_matrix
+from token_catalog.ingest.arithmetic.distances import blocks
+from token_catalog.ingest.features.sky import N_LEADING
+from token_catalog.ingest.linkage import scale as radius
+from token_catalog.ingest.linkage import single_linkage as linkage
+from token_catalog.ingest.linkage.candidates import Candidates, Pairs
+from token_catalog.ingest.linkage.projections import DistinctRows
+from token_catalog.ingest.source.matrix import open_matrix
 
 CHUNK = 4_096
 
@@ -54,7 +55,7 @@ def main(path: str, basis_path: str, distance: str, threshold: str) -> None:
     laps.end("digests and duplicates")
     norms, leading = np.empty(len(ids)), np.empty((len(ids), min(N_LEADING, len(basis))))
     directions = torch.from_numpy(basis[:N_LEADING]).T
-    vectors = Vectors(W, ids, counts[ids], norms, radius.sampled(digests, ids))
+    vectors = DistinctRows(W, ids, counts[ids], norms, radius.sampled(digests, ids))
     for part, rows in vectors.blocks():
         norms[part] = torch.linalg.vector_norm(rows, dim=1).numpy()
         leading[part] = (rows @ directions).numpy()

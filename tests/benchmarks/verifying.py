@@ -20,7 +20,7 @@ FAULTS = ("one_step", "lengthened", "doubled", "stretched", "scattered", "torn")
 CELLS = """
 from pathlib import Path
 from safetensors.torch import load_file
-from tests import notebook_cells
+from tests.support import notebook_cells
 W, folder = load_file({weights!r})["W"], Path({folder!r})
 notebook_cells.{cells}
 """
@@ -39,7 +39,7 @@ def print_verification(
     """Print the table: medians of `n` runs, but for one ingest of the replica and one of each fault."""
     weights, figures, catalog = folder / "W.safetensors", folder / "figures.csv", folder / "catalog"
     if not figures.exists():
-        measured([sys.executable, "-m", "tests.replica", str(folder), *map(str, shape)])
+        measured([sys.executable, "-m", "tests.support.replica", str(folder), *map(str, shape)])
     verify = [*command, "verify", MODEL, "--figures", str(figures), "--catalog", str(catalog)]
     export = [*command, "export", MODEL, "--replace", "--catalog", str(catalog), "--to"]
     tensors = folder / "tensors"
@@ -64,7 +64,7 @@ def print_verification(
         print_row(f"{stem}.sql / the notebook's cells", ours, rival)
     for fault in FAULTS:
         faulty = folder / fault
-        measured([sys.executable, "-m", "tests.faults", fault, str(folder), str(faulty)])
+        measured([sys.executable, "-m", "tests.support.faults", fault, str(folder), str(faulty)])
         print_row(f"ingest of the fault `{fault}`", [measured(_ingest(command, faulty, catalog))])
         found = measured(verify, status=1)
         print_row(f"`verify`: {_summary(found)}", [found])

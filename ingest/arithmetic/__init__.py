@@ -1,0 +1,1 @@
+"""Numbers that don't depend on the device: correctly rounded bf16, means, distances."""

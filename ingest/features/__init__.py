@@ -1,0 +1,1 @@
+"""W -> norms, duplicates, principal components, the sky."""

@@ -1,0 +1,1 @@
+"""Single linkage of every row of W, exact."""

@@ -1,0 +1,1 @@
+"""Recipes in TOML -> what to compute, checked."""

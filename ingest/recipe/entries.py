@@ -1,0 +1,216 @@
+"""A recipe's `[[reference]]`s, which vectors W is seen from, and `[[cluster]]`s, sets of tokens by a condition in SQL.
+
+What can be told without a model is checked here: keys, types, names, and that a reference builds on earlier ones only.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from token_catalog.catalog.errors import CatalogError
+from token_catalog.ingest.recipe.checks import as_finite, as_integer, as_switch, as_table, as_text, check_known
+
+# The clusters that each reference makes: REF:cosine-mode and so on.
+CLASSES = ("cosine-mode", "dot-mode", "dot-self")
+LARGEST = "largest-component"
+# The clusters that linkage and duplicates make: component:ID, duplicate:ID.
+NUMBERED = ("component", "duplicate")
+
+KINDS = ("sky", "centroid", "first_in_box", "token", "text", "pc", "mean", "vector")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A vector to see W from, as it was asked for: one of KINDS, and that kind's value.
+
+    `scale` multiplies it; an `optional` one is left out, with a note, where it can't be had.
+    """
+
+    name: str
+    kind: str
+    value: Any
+    scale: float | None = None
+    optional: bool = False
+
+    @property
+    def key(self) -> str:
+        """Where it stands in the recipe, for messages."""
+        return f"reference '{self.name}'.{self.kind}"
+
+    @property
+    def builds_on(self) -> str | None:
+        """The reference whose cluster it is the centroid of, if it is one's.
+
+        >>> Reference("b", "centroid", "a:dot-mode").builds_on
+        'a'
+        """
+        name, _, class_ = str(self.value).rpartition(":")
+        return name if self.kind == "centroid" and class_ in CLASSES else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it in the shape it is written in."""
+        entry = {"name": self.name, self.kind: self.value}
+        if self.scale is not None:
+            entry["scale"] = self.scale
+        return entry | ({"optional": True} if self.optional else {})
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The tokens for which a condition over `features` and `tokens` holds."""
+
+    name: str
+    where: str
+
+    @property
+    def key(self) -> str:
+        """Where its condition stands in the recipe, for messages."""
+        return f"cluster '{self.name}'.where"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it in the shape it is written in."""
+        return {"name": self.name, "where": self.where}
+
+
+# What there is without a recipe.
+DEFAULTS = (
+    Reference("mean", "mean", True, optional=True),
+    Reference(LARGEST, "centroid", LARGEST, optional=True),
+)
+
+
+def parse_references(entries: Iterable[Mapping[str, Any]], folder: Path) -> tuple[Reference, ...]:
+    """Check the tables under `[[reference]]`; files are found from `folder`, where the recipe is.
+
+    >>> parse_references([{"name": "a", "token": 124}, {"name": "b", "centroid": "a:dot-mode"}], Path())[0].value
+    124
+    >>> parse_references([{"name": "a", "token": 124, "pc": 1}], Path())
+    Traceback (most recent call last):
+    ...
+    catalog.errors.CatalogError: reference 'a': token and pc: it can be one kind only
+    """
+    references = tuple(_reference(entry, place, folder) for place, entry in enumerate(entries, 1))
+    _check_names([reference.name for reference in references], "reference")
+    return references
+
+
+def parse_clusters(entries: Iterable[Mapping[str, Any]]) -> tuple[Cluster, ...]:
+    """Check the tables under `[[cluster]]`, but for what only SQL can tell.
+
+    >>> parse_clusters([{"name": "north", "where": "lat > 80"}])
+    (Cluster(name='north', where='lat > 80'),)
+    """
+    clusters = []
+    for place, entry in enumerate(entries, 1):
+        name = _name(entry, "cluster", place)
+        check_known(entry, f"cluster '{name}'.", ("name", "where"))
+        if name == LARGEST:
+            raise CatalogError(f"cluster '{name}': every model has a cluster of that name; give another")
+        if "where" not in entry:
+            raise CatalogError(f"cluster '{name}'.where: missing; where = \"norm < 0.5 and kind = 'normal'\", say")
+        where = as_text(entry["where"], f"cluster '{name}'.where")
+        if not where.strip():
+            raise CatalogError(f"cluster '{name}'.where: is blank; where = \"true\" is every token")
+        clusters.append(Cluster(name, where))
+    _check_names([cluster.name for cluster in clusters], "cluster")
+    return tuple(clusters)
+
+
+def check_order(references: Sequence[Reference], clusters: Collection[str]) -> None:
+    """Raise CatalogError where a reference builds on what isn't there, or comes later; `clusters` are the recipe's."""
+    names = [reference.name for reference in references]
+    for place, reference in enumerate(references):
+        if reference.kind != "centroid":
+            continue
+        above, needed = names[:place], reference.builds_on
+        if needed is not None and needed not in above:
+            later = needed in names[place:]
+            found = "stands below; put it above" if later else f"isn't there; above are {_listed(above)}"
+            raise CatalogError(f"{reference.key}: '{reference.value}': reference '{needed}' {found}")
+        if needed is None and not _elsewhere(reference.value, clusters):
+            raise CatalogError(
+                f"{reference.key}: no cluster '{reference.value}'; there are {_listed({*clusters, LARGEST})}, "
+                f"component:ID, duplicate:ID, and REF:{', REF:'.join(CLASSES)} of references above: {_listed(above)}"
+            )
+
+
+def _elsewhere(cluster: str, recipes: Collection[str]) -> bool:
+    """Whether a cluster that no reference makes may be of this name."""
+    family, _, number = cluster.partition(":")
+    numbered = family in NUMBERED and number.isdecimal() and number == str(int(number))
+    return numbered or cluster == LARGEST or cluster in recipes
+
+
+def _reference(entry: Mapping[str, Any], place: int, folder: Path) -> Reference:
+    name = _name(entry, "reference", place)
+    key = f"reference '{name}'"
+    check_known(entry, f"{key}.", ("name", *KINDS, "scale", "optional"))
+    kinds = [kind for kind in KINDS if kind in entry]
+    if len(kinds) != 1:
+        found = f"{' and '.join(kinds)}: it can be one kind only" if kinds else f"of no kind; give {', '.join(KINDS)}"
+        raise CatalogError(f"{key}: {found}")
+    scale = as_finite(entry["scale"], f"{key}.scale") if "scale" in entry else None
+    if scale == 0:
+        raise CatalogError(f"{key}.scale: 0 leaves no direction")
+    value = _value(kinds[0], entry[kinds[0]], f"{key}.{kinds[0]}", folder)
+    return Reference(name, kinds[0], value, scale, as_switch(entry.get("optional", False), f"{key}.optional"))
+
+
+def _value(kind: str, value: object, key: str, folder: Path) -> Any:
+    """Check the value of a kind of reference, and return it in its plain form."""
+    if kind in ("centroid", "text"):
+        return as_text(value, key)
+    if kind in ("token", "pc"):
+        number = as_integer(value, key)
+        if kind == "token" and number < 0:
+            raise CatalogError(f"{key}: {number} is no token_id; they are numbered from 0")
+        if kind == "pc" and number == 0:
+            raise CatalogError(f"{key}: components are numbered from 1 (negative: flipped); 0 is none")
+        return number
+    if kind == "mean":
+        if value is not True:
+            raise CatalogError(f"{key}: write mean = true, or leave the reference out")
+        return True
+    return _table_value(kind, as_table(value, key), key, folder)
+
+
+def _table_value(kind: str, table: Mapping[str, Any], key: str, folder: Path) -> Any:
+    keys = {"sky": ("lat", "lon"), "first_in_box": ("lat", "lon", "diameter"), "vector": ("file", "key")}[kind]
+    check_known(table, f"{key}.", keys)
+    for name in keys:
+        if name not in table:
+            raise CatalogError(f"{key}.{name}: missing; {kind} = {{ {', '.join(f'{k} = …' for k in keys)} }}")
+    if kind == "vector":
+        file, name = (as_text(table[k], f"{key}.{k}") for k in keys)
+        return {"file": str((folder / file).absolute()), "key": name}
+    numbers = {name: as_finite(table[name], f"{key}.{name}") for name in keys}
+    around = 180 if kind == "first_in_box" else 360
+    for name, most in (("lat", 90), ("lon", around)):
+        if abs(numbers[name]) > most:
+            raise CatalogError(f"{key}.{name}: {numbers[name]:g}: from -{most} to {most} degrees")
+    if numbers.get("diameter", 0) < 0:
+        raise CatalogError(f"{key}.diameter: {numbers['diameter']:g} is below 0")
+    return numbers
+
+
+def _name(entry: Mapping[str, Any], what: str, place: int) -> str:
+    """Return the name of an entry; a colon would make names of clusters ambiguous."""
+    if "name" not in entry:
+        raise CatalogError(f"{what} {place}: name: missing")
+    name = as_text(entry["name"], f"{what} {place}: name")
+    if ":" in name:
+        raise CatalogError(f"{what} {place}: name: '{name}' has a colon, which names such as REF:dot-mode need")
+    if name in NUMBERED:
+        raise CatalogError(f"{what} {place}: name: '{name}' would be taken for clusters such as {name}:124")
+    return name
+
+
+def _check_names(names: Sequence[str], what: str) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise CatalogError(f"{what} '{name}': there are {names.count(name)} of that name; give each its own")
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(f"'{name}'" for name in sorted(names)) or "none"

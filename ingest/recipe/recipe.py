@@ -1,0 +1,256 @@
+"""Recipes: what a study chose, in TOML.
+
+`[sky]`, which components span the sky, and their signs; `[linkage]`, how far tokens are linked; `[[reference]]` and
+`[[cluster]]` are read in `ingest.recipe_entries`. Recipes of published studies ship with the product.
+"""
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from token_catalog.catalog.errors import CatalogError
+from token_catalog.catalog.paths import known_names
+from token_catalog.ingest.recipe.checks import as_integer, as_number, as_table, as_tables, check_known
+from token_catalog.ingest.recipe.entries import (
+    DEFAULTS,
+    Cluster,
+    Reference,
+    check_order,
+    parse_clusters,
+    parse_references,
+)
+
+AXES = ("north", "meridian", "equinox")
+LIMITS = ("radius", "threshold")
+TABLES = ("sky", "linkage", "reference", "cluster")
+# Recipes that ship with the product, and the shape of the W that each is of.
+SHIPPED = {"qwen3-4b-instruct-2507": (151_936, 2_560), "all-minilm-l6-v2": (30_522, 384)}
+# Of them, those that are chosen by themselves for that model.
+CHOSEN = ("qwen3-4b-instruct-2507",)
+# Far past all weights; its square doesn't overflow.
+MOST_DISTANCE = 1e100
+# The coordinate that each axis gives: x = w·meridian, y = w·equinox, z = w·north.
+COORDINATES = {"x": "meridian", "y": "equinox", "z": "north"}
+
+
+@dataclass(frozen=True)
+class Orient:
+    """The signs (+1 or -1) that one token's x, y and z must have: they settle the signs of the three components."""
+
+    token: int
+    signs: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Sky:
+    """The axes of the sky: numbers of components from 1; a negative one flips the axis."""
+
+    north: int = 2
+    meridian: int = 1
+    equinox: int = 3
+    orient: Orient | None = None
+
+    def axes(self) -> tuple[int, int, int]:
+        """Return the components of the x, y and z axes."""
+        return self.meridian, self.equinox, self.north
+
+    def check(self, n_tokens: int, n_dims: int) -> None:
+        """Raise CatalogError where a matrix of this shape has no such component or token."""
+        for axis in AXES:
+            if abs(getattr(self, axis)) > n_dims:
+                raise CatalogError(
+                    f"sky.{axis} is PC{abs(getattr(self, axis))}, but W has {n_dims} columns, so as many components; "
+                    "choose others in a recipe's [sky]"
+                )
+        if self.orient and self.orient.token >= n_tokens:
+            raise CatalogError(f"recipe: sky.orient.token is {self.orient.token}, but W has rows 0 to {n_tokens - 1}")
+
+
+@dataclass(frozen=True)
+class LinkageDistances:
+    """How far tokens are linked, and at which distance they are called one component; None leaves it to the rule."""
+
+    radius: float | None = None
+    threshold: float | None = None
+
+    def check(self, prefix: str) -> None:
+        """Raise CatalogError where no linkage can be so; the prefix says where the numbers were written."""
+        for name, value in self.as_dict().items():
+            if not 0 < value <= MOST_DISTANCE:
+                raise CatalogError(f"{prefix}{name} {value:g}: must be a distance above 0 (and at most 1e100)")
+        if self.radius is not None and self.threshold is not None and self.threshold > self.radius:
+            raise CatalogError(
+                f"{prefix}threshold {self.threshold:g} is past {prefix}radius {self.radius:g}, "
+                "up to which components are known; lower the one or widen the other"
+            )
+
+    def as_dict(self) -> dict[str, float]:
+        """Return what was asked for."""
+        return {key: value for key in LIMITS if (value := getattr(self, key)) is not None}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an ingest computes."""
+
+    sky: Sky = Sky()
+    linkage: LinkageDistances = LinkageDistances()
+    references: tuple[Reference, ...] = DEFAULTS
+    clusters: tuple[Cluster, ...] = ()
+    # Where it was written, for messages.
+    origin: str = field(default="", compare=False)
+
+    def linked(self, limits: LinkageDistances) -> "Recipe":
+        """Return the recipe with these limits in the place of its own, where they are given; CatalogError if bad."""
+        limits.check("--")
+        together = replace(self.linkage, **limits.as_dict())
+        together.check("")
+        return replace(self, linkage=together)
+
+    def check(self, n_tokens: int, n_dims: int) -> None:
+        """Raise CatalogError where a matrix of this shape has no such component or token."""
+        self.sky.check(n_tokens, n_dims)
+        for reference in self.references:
+            if reference.kind == "token" and reference.value >= n_tokens:
+                raise CatalogError(f"{reference.key}: {reference.value}: W has rows 0 to {n_tokens - 1}")
+            if reference.kind == "pc" and abs(reference.value) > n_dims:
+                raise CatalogError(f"{reference.key}: {reference.value}: W has {n_dims} columns, so as many components")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the recipe in the shape it is written in; `parse_recipe` reads it."""
+        sky: dict[str, Any] = {axis: getattr(self.sky, axis) for axis in AXES}
+        if self.sky.orient:
+            signs = {key: "+" if sign > 0 else "-" for key, sign in self.sky.orient.signs.items()}
+            sky["orient"] = {"token": self.sky.orient.token, **signs}
+        return {
+            "sky": sky,
+            "linkage": self.linkage.as_dict(),
+            "reference": [reference.as_dict() for reference in self.references],
+            "cluster": [cluster.as_dict() for cluster in self.clusters],
+        }
+
+    def dumps(self) -> str:
+        """Return the recipe as JSON, for `models.recipe`."""
+        return json.dumps(self.as_dict())
+
+
+def shipped(name: str) -> Path:
+    """Return the file of a recipe that ships with the product."""
+    return Path(__file__).parent / "shipped" / f"{name}.toml"
+
+
+def chosen_for(name: str, source: str, n_tokens: int, n_dims: int) -> str | None:
+    """Return the shipped recipe that is for a model by itself, by its name or its source, and by its shape.
+
+    >>> chosen_for("mine", "Qwen/Qwen3-4B-Instruct-2507", 151_936, 2_560)
+    'qwen3-4b-instruct-2507'
+    >>> chosen_for("mine", "Qwen/Qwen3-4B-Instruct-2507-FP8", 151_936, 2_560)
+    """
+    names = known_names(name, source)
+    return next((slug for slug in CHOSEN if slug in names and SHIPPED[slug] == (n_tokens, n_dims)), None)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe file, or one that ships by that name; CatalogError names the key that is wrong."""
+    table, path = _read(path)
+    with errors_from(str(path)):
+        recipe = parse_recipe(table, path.parent)
+        check_order(recipe.references, [cluster.name for cluster in recipe.clusters])
+        return replace(recipe, origin=str(path))
+
+
+def load_additions(path: Path) -> Recipe:
+    """Read a recipe that has references and clusters alone, which may build on what a catalog has already."""
+    table, path = _read(path)
+    with errors_from(str(path)):
+        for key in ("sky", "linkage"):
+            if key in table:
+                raise CatalogError(f"{key}: was settled by the ingest; leave it out here")
+        return replace(parse_recipe({"reference": [], **table}, path.parent), origin=str(path))
+
+
+@contextmanager
+def errors_from(origin: str) -> Iterator[None]:
+    """Say in errors where the recipe was written, if that is known."""
+    try:
+        yield
+    except CatalogError as error:
+        raise CatalogError(f"{origin}: {error}" if origin else str(error)) from None
+
+
+def _read(path: Path) -> tuple[dict[str, Any], Path]:
+    """Return what a recipe file holds, and the file that was meant."""
+    if str(path) in SHIPPED and not path.is_file():
+        path = shipped(str(path))
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8")), path
+    except OSError as error:
+        raise CatalogError(
+            f"{path}: can't be read ({error.strerror}); recipes that ship by name: {', '.join(SHIPPED)}"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CatalogError(f"{path}: not TOML: {error}") from None
+
+
+def parse_recipe(table: Mapping[str, Any], folder: Path = Path()) -> Recipe:
+    """Check a parsed recipe; files that it names are found from `folder`.
+
+    >>> parse_recipe({"sky": {"north": -3, "equinox": 2}}).sky.axes()
+    (1, 2, -3)
+    >>> parse_recipe({"sky": {"nroth": 3}})
+    Traceback (most recent call last):
+    ...
+    catalog.errors.CatalogError: sky.nroth: unknown key; here are known: north, meridian, equinox, orient
+    """
+    check_known(table, "", TABLES)
+    return Recipe(
+        _sky(as_table(table.get("sky", {}), "sky")),
+        _limits(as_table(table.get("linkage", {}), "linkage")),
+        parse_references(as_tables(table["reference"], "reference"), folder) if "reference" in table else DEFAULTS,
+        parse_clusters(as_tables(table.get("cluster", []), "cluster")),
+    )
+
+
+def _sky(table: Mapping[str, Any]) -> Sky:
+    check_known(table, "sky.", (*AXES, "orient"))
+    axes = {axis: as_integer(table[axis], f"sky.{axis}") for axis in AXES if axis in table}
+    sky = Sky(**axes, orient=_orient(as_table(table["orient"], "sky.orient")) if "orient" in table else None)
+    if 0 in sky.axes():
+        raise CatalogError("sky: components are numbered from 1; 0 is none")
+    if len({abs(axis) for axis in sky.axes()}) < len(AXES):
+        raise CatalogError(
+            f"sky: north {sky.north}, meridian {sky.meridian} and equinox {sky.equinox} must be three different ones"
+        )
+    if sky.orient and min(sky.axes()) < 0:
+        raise CatalogError("sky.orient: settles the signs by itself; it can't go with a negative component")
+    return sky
+
+
+def _limits(table: Mapping[str, Any]) -> LinkageDistances:
+    check_known(table, "linkage.", LIMITS)
+    limits = LinkageDistances(**{key: as_number(value, f"linkage.{key}") for key, value in table.items()})
+    limits.check("linkage.")
+    return limits
+
+
+def _orient(table: Mapping[str, Any]) -> Orient:
+    keys = ("token", *COORDINATES)
+    check_known(table, "sky.orient.", keys)
+    for key in keys:
+        if key not in table:
+            raise CatalogError(
+                f"sky.orient.{key}: missing; write orient = {{ token = 124, x = '+', y = '+', z = '-' }}"
+            )
+    token = as_integer(table["token"], "sky.orient.token")
+    if token < 0:
+        raise CatalogError(f"sky.orient.token: {token} is no token_id; they are numbered from 0")
+    signs = {}
+    for key in COORDINATES:
+        if table[key] not in ("+", "-"):
+            raise CatalogError(f"sky.orient.{key}: {table[key]!r} is no sign; write '+' or '-'")
+        signs[key] = 1 if table[key] == "+" else -1
+    return Orient(token, signs)

@@ -1,0 +1,1 @@
+"""A recipe's clusters and references -> members, vectors and scores."""

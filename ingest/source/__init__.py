@@ -1,0 +1,1 @@
+"""SOURCE -> a matrix and a tokenizer in local files."""

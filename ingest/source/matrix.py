@@ -1,0 +1,186 @@
+"""One stored matrix: opens a safetensors file and gives its rows in chunks. The only file that knows the format.
+
+The file is memory-mapped: rows come in as they are asked for, and the whole matrix is never held in another type.
+"""
+
+import json
+import math
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from token_catalog.catalog.errors import CatalogError
+
+# safetensors' names of the storage types that are read, and the catalog's.
+DTYPES = {"BF16": "bf16", "F16": "fp16", "F32": "fp32"}
+# The sky needs three components, so three columns.
+MIN_DIMS = 3
+
+_ITEM_BYTES = {"BF16": 2, "F16": 2, "F32": 4}
+_LENGTH = struct.Struct("<Q")
+LENGTH_BYTES = _LENGTH.size
+# The format's own limit on the header.
+_MAX_HEADER_BYTES = 100_000_000
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a header says of a tensor: `start` and `stop` are byte offsets from the beginning of the file."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A tensor W of shape `(n_tokens, n_dims)` in a safetensors file."""
+
+    path: Path
+    tensor: str
+    dtype: str
+    n_tokens: int
+    n_dims: int
+
+    def chunks(self, n_rows: int) -> Iterator[tuple[int, Tensor]]:
+        """Give (first row, rows as stored) for `n_rows` rows at a time, in order."""
+        with _opened(self.path) as file:
+            rows = file.get_slice(self.tensor)
+            for start in range(0, self.n_tokens, n_rows):
+                yield start, rows[start : min(start + n_rows, self.n_tokens)]
+
+    def whole(self) -> Tensor:
+        """Return all rows as stored: mapped from the file, and so in memory only as far as they are looked at."""
+        with _opened(self.path) as file:
+            W: Tensor = file.get_tensor(self.tensor)
+            return W
+
+    def row(self, token_id: int) -> Tensor:
+        """Return one row as stored, `(n_dims,)`."""
+        with _opened(self.path) as file:
+            row: Tensor = file.get_slice(self.tensor)[token_id : token_id + 1][0]
+            return row
+
+
+def open_matrix(path: Path, tensor: str) -> Matrix:
+    """Return the matrix of that name in a file; CatalogError where the file or the tensor can't serve."""
+    with _opened(path) as file:
+        if tensor not in file.keys():  # noqa: SIM118 (no mapping: it has keys() only)
+            raise CatalogError(f"{path}: no tensor '{tensor}'; it has {listed(file.keys())}; --tensor names another")
+        header = file.get_slice(tensor)
+        return checked_matrix(path, tensor, tuple(header.get_shape()), header.get_dtype())
+
+
+def checked_matrix(path: Path, tensor: str, shape: tuple[int, ...], dtype: str) -> Matrix:
+    """Return a matrix of this shape and safetensors dtype; CatalogError where it is none that can be catalogued."""
+    where = f"{path}: tensor '{tensor}'"
+    if len(shape) != 2:
+        raise CatalogError(f"{where} has shape {list(shape)}; W must have two dimensions, (tokens, dimensions)")
+    if shape[0] == 0:
+        raise CatalogError(f"{where} has no rows")
+    if shape[1] < MIN_DIMS:
+        raise CatalogError(f"{where} has shape {list(shape)}; the sky needs {MIN_DIMS} dimensions or more")
+    if dtype not in DTYPES:
+        raise CatalogError(f"{where} is stored as {dtype}; bf16, fp16 and fp32 are read: convert it to one of them")
+    return Matrix(path, tensor, DTYPES[dtype], *shape)
+
+
+def read_vector(path: Path, tensor: str) -> npt.NDArray[np.float32]:
+    """Return a vector of any floating type as fp32; CatalogError where there is none."""
+    with _opened(path) as file:
+        if tensor not in file.keys():  # noqa: SIM118
+            raise CatalogError(f"{path}: no tensor '{tensor}'; it has {listed(file.keys())}")
+        found: Tensor = file.get_tensor(tensor)
+    if found.dim() != 1 or not found.is_floating_point():
+        raise CatalogError(f"{path}: '{tensor}' is no vector, but {found.dtype} of shape {list(found.shape)}")
+    vector: npt.NDArray[np.float32] = found.float().numpy()
+    return vector
+
+
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor in a file."""
+    with _opened(path) as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+
+
+def listed(names: object, most: int = 6) -> str:
+    """Return some names for a message.
+
+    >>> listed(["b", "a"]), listed(["a", "b", "c"], most=2)
+    ("'a', 'b'", "'a', 'b' and 1 more")
+    """
+    quoted = [f"'{name}'" for name in sorted(names)]  # type: ignore[call-overload]
+    more = f" and {len(quoted) - most} more" if len(quoted) > most else ""
+    return ", ".join(quoted[:most]) + more if quoted else "none"
+
+
+def header_stop(beginning: bytes, where: str) -> int:
+    """Return where the header of a safetensors file ends, from the file's first `LENGTH_BYTES`."""
+    (length,) = _LENGTH.unpack(beginning)
+    if length > _MAX_HEADER_BYTES:
+        raise _damaged(where)
+    return LENGTH_BYTES + int(length)
+
+
+def read_header(header: bytes, where: str) -> dict[str, Stored]:
+    """Return what the header of a safetensors file says, from the file's bytes up to `header_stop`.
+
+    Serves files of which only a part is here (`ingest.hub`); `where` names the file in errors.
+    """
+    try:
+        tensors: dict[str, Any] = json.loads(header[LENGTH_BYTES:])
+        tensors.pop("__metadata__", None)
+        return {name: _stored(about, len(header)) for name, about in tensors.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise _damaged(where) from None
+
+
+def _stored(about: Mapping[str, Any], data: int) -> Stored:
+    """Check what a header says of one tensor; `data` is where the file's data begin."""
+    shape, dtype = tuple(int(n) for n in about["shape"]), str(about["dtype"])
+    begin, end = (int(offset) for offset in about["data_offsets"])
+    n_bytes = math.prod(shape) * _ITEM_BYTES[dtype] if dtype in _ITEM_BYTES else end - begin
+    if begin < 0 or min(shape, default=0) < 0 or end - begin != n_bytes:
+        raise ValueError
+    return Stored(shape, dtype, data + begin, data + end)
+
+
+def header_for(tensor: str, stored: Stored) -> bytes:
+    """Return the beginning of a safetensors file that holds this one tensor; its bytes follow."""
+    about = {"dtype": stored.dtype, "shape": stored.shape, "data_offsets": [0, stored.stop - stored.start]}
+    text = json.dumps({tensor: about}).encode()
+    text += b" " * (-len(text) % 8)  # the data is aligned to 8 bytes
+    return _LENGTH.pack(len(text)) + text
+
+
+def _damaged(where: str) -> CatalogError:
+    return CatalogError(f"{where}: not a safetensors file, or a damaged one")
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt")
+    except FileNotFoundError:
+        raise CatalogError(f"{path}: no such file") from None
+    except SafetensorError as error:
+        raise CatalogError(f"{path}: not a safetensors file, or a damaged one ({error}); download it again") from None
+    except OSError as error:
+        raise CatalogError(f"{path}: can't be read ({error})") from None
+
+
+def save_tensors(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write arrays into a safetensors file, each under its key; uint16 is taken for the bits of bf16."""
+    tensors = {key: torch.from_numpy(np.ascontiguousarray(array)) for key, array in arrays.items()}
+    bits = {key: value.view(torch.bfloat16) for key, value in tensors.items() if value.dtype == torch.uint16}
+    # safetensors' own file would be for this user's eyes only, and a full disk an error of its own.
+    path.write_bytes(save(tensors | bits))

@@ -1,0 +1,167 @@
+"""Whether a figure that was found agrees with the one that was published, by its class and by what kind of value it is.
+
+| found | exact | robust | fragile |
+|---|---|---|---|
+| integer | equal | within 2 (counts at a window's edge) | within 2 %, or 1 where that is less |
+| FLOAT, a bf16 value | the same bf16 | the printed digits, the last may differ by one | within one bf16 step |
+| DOUBLE | the printed digits; equal, if whole | the printed digits, the last may differ by one | within one bf16 step |
+| list of integers | equal | equal | but for 2 % of them, or one where that is less, in any order |
+| text, or anything else | equal as printed | equal as printed | equal as printed |
+
+Source of the classes: the README beside the published figures of Qwen3-4B-Instruct-2507.
+"""
+
+import math
+import re
+import struct
+from collections import Counter
+from decimal import Decimal, InvalidOperation
+from typing import NamedTuple, TypeGuard
+
+EDGE = 2
+FRAGILE_PERCENT = 2
+# Of a DOUBLE, printed in full.
+_MOST_DIGITS = 400
+
+
+class Verdict(NamedTuple):
+    """Whether a figure passes; by how much it differs, where it does."""
+
+    passes: bool
+    remark: str = ""
+
+
+def judge(class_: str, published: str, found: object, type_: str) -> Verdict:
+    """Judge a figure; `type_` is DuckDB's name of its type: a FLOAT is taken for a bf16 value.
+
+    >>> judge("exact", "0.13769531", 0.1376953125, "FLOAT")
+    Verdict(passes=True, remark='')
+    >>> judge("fragile", "2251", 2253, "BIGINT")
+    Verdict(passes=True, remark='+2: 0.09 %, of 45 allowed')
+    >>> judge("robust", "1.087283", 1.08731, "DOUBLE")
+    Verdict(passes=False, remark='differs by 2.7e-05')
+    """
+    if found is None:
+        return Verdict(False, "nothing found")
+    try:
+        if _is_integer(found):
+            return _integer(class_, _whole(published), found)
+        if isinstance(found, float | Decimal):
+            return _real(class_, published, float(found), is_bf16=type_ == "FLOAT")
+        if isinstance(found, list) and all(map(_is_integer, found)):
+            return _list(class_, [_whole(word) for word in published.split()], found)
+    except ValueError as error:
+        return Verdict(False, str(error))
+    return Verdict(format_value(found, published) == published)
+
+
+def format_value(found: object, published: str) -> str:
+    """Return a value as it is printed beside a published one: a fraction to its digits, and two more.
+
+    >>> format_value(1.08728312345, "1.087283"), format_value([1, 2], "1 2"), format_value(None, "3")
+    ('1.08728312', '1 2', '-')
+    """
+    if found is None:
+        return "-"
+    if isinstance(found, bool):
+        return str(found).lower()
+    if isinstance(found, float | Decimal):
+        return f"{found:.{max(0, -_exponent(published)) + 2}f}" if math.isfinite(found) else str(found)
+    if isinstance(found, list):
+        return " ".join(map(str, found))
+    return str(found)
+
+
+def _is_integer(found: object) -> TypeGuard[int]:
+    return isinstance(found, int) and not isinstance(found, bool)
+
+
+def _integer(class_: str, published: int, found: int) -> Verdict:
+    difference = found - published
+    if not difference:
+        return Verdict(True)
+    if class_ == "exact":
+        return Verdict(False, f"{difference:+d}")
+    if class_ == "robust":
+        return Verdict(abs(difference) <= EDGE, f"{difference:+d}, of {EDGE} allowed")
+    allowed = _allowed(abs(published))
+    share = f": {100 * abs(difference) / abs(published):.2f} %" if published else ""
+    return Verdict(abs(difference) <= allowed, f"{difference:+d}{share}, of {allowed} allowed")
+
+
+def _allowed(count: int) -> int:
+    """Return how many of so many may differ: one token on a rounding boundary always may."""
+    return max(1, count * FRAGILE_PERCENT // 100)
+
+
+def _real(class_: str, published: str, found: float, *, is_bf16: bool) -> Verdict:
+    printed = _number(published)
+    if not math.isfinite(found):
+        return Verdict(False, "isn't finite")
+    if class_ == "fragile" or (class_ == "exact" and is_bf16):
+        steps = _bf16_place(found) - _bf16_place(float(printed))
+        allowed = 1 if class_ == "fragile" else 0
+        return Verdict(abs(steps) <= allowed, f"{steps:+d} bf16 steps, of {allowed} allowed" if steps else "")
+    last = Decimal(1).scaleb(_exponent(published))
+    difference = abs(Decimal(found) - printed)
+    # Printed as a whole number, it is one.
+    if difference <= (last / 2 if last < 1 or class_ == "robust" else 0):
+        return Verdict(True)
+    if class_ == "robust" and difference <= last * 3 / 2:
+        return Verdict(True, "one in the last digit")
+    return Verdict(False, f"differs by {float(difference):.2g}")
+
+
+def _list(class_: str, published: list[int], found: list[int]) -> Verdict:
+    if found == published:
+        return Verdict(True)
+    if class_ == "fragile":
+        missing, others = ((Counter(a) - Counter(b)).total() for a, b in ((published, found), (found, published)))
+        allowed = _allowed(len(published))
+        remark = f"{missing} of {len(published)} missing, {others} others, of {allowed} allowed"
+        return Verdict(max(missing, others) <= allowed, remark)
+    if len(found) != len(published):
+        return Verdict(False, f"{len(found)}, not {len(published)}")
+    place = next(i for i, pair in enumerate(zip(found, published, strict=True)) if pair[0] != pair[1])
+    return Verdict(False, f"number {place + 1} is {found[place]}, not {published[place]}")
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"\s*-?[0-9]+\s*", text):
+        raise ValueError(f"published '{text}' is no integer in plain digits, as the query finds")
+    return int(text)
+
+
+def _number(text: str) -> Decimal:
+    number = _decimal(text)
+    if number is None:
+        raise ValueError(f"published '{text}' is no plain number, as the query finds")
+    return number
+
+
+def _exponent(published: str) -> int:
+    """Return the power of ten of the last digit that was printed."""
+    number = _decimal(published)
+    exponent = number.as_tuple().exponent if number is not None else 0
+    return exponent if isinstance(exponent, int) else 0
+
+
+def _decimal(text: str) -> Decimal | None:
+    """Return a number as it is printed; None where it is none, or none that a DOUBLE could be."""
+    try:
+        number = Decimal(text.strip())
+    except InvalidOperation:
+        return None
+    if not number.is_finite() or max(abs(number.adjusted()), len(text)) > _MOST_DIGITS:
+        return None
+    return number
+
+
+def _bf16_place(value: float) -> int:
+    """Return the place of the nearest bf16 among all of them, 0 at zero: neighbours are one step apart."""
+    try:
+        bits = int.from_bytes(struct.pack("<f", abs(value)), "little")
+    except OverflowError:
+        raise ValueError(f"{value} is beyond every bf16") from None
+    place = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    return -place if value < 0 else place

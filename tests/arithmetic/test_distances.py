@@ -1,0 +1,155 @@
+"""Distances to the last bit, and the bounds that stand for them, against plain NumPy and exact fractions."""
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from token_catalog.ingest.arithmetic import distances as distances_module
+from token_catalog.ingest.arithmetic.distances import Bounds, distances
+
+Floats = npt.NDArray[np.float64]
+DTYPES = [torch.bfloat16, torch.float16, torch.float32]
+# An odd number below a power of two, one above, one just past, and MiniLM's.
+WIDTHS = [3, 5, 17, 100, 384]
+FP32 = st.floats(allow_nan=False, allow_infinity=False, width=32)
+
+
+def halved(squares: npt.NDArray[Any]) -> Floats:
+    """Return the sums over the last axis by the contract: padded with zeros to a power of two, then halved.
+
+    Of five: ((a + e) + c) + (b + d).
+    """
+    n_columns = squares.shape[-1]
+    padded = np.zeros((*squares.shape[:-1], 1 << (n_columns - 1).bit_length()))
+    padded[..., :n_columns] = squares
+    while padded.shape[-1] > 1:
+        half = padded.shape[-1] // 2
+        padded = padded[..., :half] + padded[..., half:]
+    return padded[..., 0]
+
+
+def naive_distances(a: Floats, b: Floats) -> Floats:
+    """Return the distances of the rows of `a` from those of `b` (broadcast), by the contract."""
+    return np.sqrt(halved((a - b) ** 2))
+
+
+def distance_matrix(X: Floats) -> Floats:
+    """Return the distances of all rows of `(n, n_dims)` from all, `(n, n)`."""
+    return np.array([naive_distances(X, row) for row in X])
+
+
+def spread_rows(n_rows: int, n_dims: int, dtype: torch.dtype, seed: int = 0) -> torch.Tensor:
+    """Return rows of lengths from a hundredth to a hundred, half of them a hair away from another."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randn(n_rows, n_dims, generator=generator) * torch.logspace(-2, 2, n_rows)[:, None]
+    rows[1::2] = rows[: n_rows - n_rows % 2 : 2] * (1 + torch.rand(n_rows // 2, n_dims, generator=generator) / 50)
+    return rows.to(dtype)
+
+
+def exact_square(a: list[float], b: list[float]) -> Fraction:
+    """Return the squared distance without any rounding."""
+    return sum(((Fraction(x) - Fraction(y)) ** 2 for x, y in zip(a, b, strict=True)), Fraction(0))
+
+
+def test_the_reference_adds_as_the_contract_says() -> None:
+    """To 1, which takes 2⁻⁵³ without moving, either of the others by itself; or both at once, as 2⁻⁵²."""
+    tiny = 2.0**-53
+    assert halved(np.array([1.0, tiny, tiny])) == 1.0  # (1 + tiny) + (tiny + 0)
+    assert halved(np.array([tiny, 1.0, tiny])) == 1.0 + 2.0**-52  # (tiny + tiny) + (1 + 0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_dims", WIDTHS)
+def test_distances_are_the_contract_s_to_the_last_bit_in_chunks_of_any_size(
+    dtype: torch.dtype, n_dims: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    W = spread_rows(101, n_dims, dtype)
+    i, j = (np.random.default_rng(seed).integers(0, 101, 400).astype(np.int32) for seed in (1, 2))
+    X = W.double().numpy()
+    expected = naive_distances(X[i], X[j])
+    assert 0 < np.count_nonzero(expected == 0) < 20  # a row from itself
+    for n_bytes in (1, 8 * n_dims * 7, 8 * n_dims * 399, distances_module.CPU_BYTES):
+        monkeypatch.setattr(distances_module, "CPU_BYTES", n_bytes)
+        assert distances(W, i, j).tobytes() == expected.tobytes()
+    assert distances(W, j, i).tobytes() == expected.tobytes()
+
+
+def test_no_pairs_have_no_distances() -> None:
+    none = np.empty(0, np.int32)
+    assert distances(torch.eye(3), none, none).shape == (0,)
+
+
+@given(st.lists(st.tuples(FP32, FP32), min_size=1, max_size=9))
+@settings(max_examples=50, deadline=None)
+def test_a_distance_is_within_a_few_roundings_of_the_exact_one(pairs: list[tuple[float, float]]) -> None:
+    a, b = (list(row) for row in zip(*pairs, strict=True))
+    W = torch.tensor([a, b], dtype=torch.float32)
+    got = Fraction(float(distances(W, np.array([0]), np.array([1]))[0]))
+    exact = exact_square(a, b)
+    assert abs(got**2 - exact) <= exact * 16 * Fraction(1, 2**53)
+
+
+def enclosed(first: torch.Tensor, second: torch.Tensor) -> None:
+    """Check the bounds of all pairs of two blocks against the fp64 distances, and of a few against exact fractions."""
+    least, most = (bound.numpy() for bound in Bounds(first).to(Bounds(second)))
+    a, b = first.double().numpy(), second.double().numpy()
+    found = naive_distances(a[:, None], b[None])
+    assert least.shape == most.shape == found.shape
+    assert (least >= 0).all()
+    assert (least <= found**2).all()
+    assert (found**2 <= most).all()
+    for i, j in {(0, 0), (0, 1), (1, 0), (2, 3), (len(a) - 1, 0), (0, len(b) - 1), (len(a) - 1, len(b) - 1)}:
+        for square in (exact_square(a[i].tolist(), b[j].tolist()), Fraction(float(found[i, j])) ** 2):
+            assert Fraction(float(least[i, j])) <= square <= Fraction(float(most[i, j]))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_dims", WIDTHS)
+def test_bounds_enclose_squared_distances(dtype: torch.dtype, n_dims: int) -> None:
+    enclosed(spread_rows(60, n_dims, dtype), spread_rows(41, n_dims, dtype, seed=1))
+    enclosed(spread_rows(60, n_dims, dtype), spread_rows(60, n_dims, dtype))
+
+
+@pytest.mark.parametrize("n_dims", WIDTHS)
+def test_bounds_enclose_the_distances_of_rows_far_out_that_are_nearly_equal(n_dims: int) -> None:
+    """Norms of 1e4·√n, differences of one fp32 step: ‖a‖² + ‖b‖² - 2ab has no correct digit left."""
+    generator = torch.Generator().manual_seed(3)
+    base = 1e4 * (1 + torch.rand(n_dims, generator=generator))
+    steps = torch.randint(-1, 2, (50, n_dims), generator=generator)
+    rows = torch.where(steps > 0, torch.nextafter(base, base * 2), base)
+    rows = torch.where(steps < 0, torch.nextafter(base, base * 0), rows)
+    enclosed(rows, rows)
+
+
+@pytest.mark.parametrize("n_dims", WIDTHS)
+def test_bounds_enclose_the_distances_of_huge_rows_from_tiny_ones(n_dims: int) -> None:
+    sizes = torch.logspace(-44, 38, 45, dtype=torch.float64)[:, None]
+    rows = (sizes * torch.randn(45, n_dims, generator=torch.Generator().manual_seed(4))).clamp(-3e38, 3e38).float()
+    assert rows.isfinite().all()
+    enclosed(rows, rows)
+    enclosed(rows, torch.cat([rows.flip(0), torch.zeros(1, n_dims)]))
+
+
+def test_bounds_are_narrow_beside_the_norms() -> None:
+    """Of rows of norm 1, all squared distances to 1e-11: enough to settle nearly every pair."""
+    rows = torch.randn(30, 384, generator=torch.Generator().manual_seed(5))
+    rows /= torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    least, most = Bounds(rows).to(Bounds(rows))
+    assert (most - least).max() < 1e-11
+
+
+@given(st.lists(st.tuples(FP32, FP32, FP32), min_size=1, max_size=9))
+@settings(max_examples=50, deadline=None)
+def test_bounds_enclose_the_exact_squared_distances_of_any_rows(columns: list[tuple[float, float, float]]) -> None:
+    values = [list(row) for row in zip(*columns, strict=True)]
+    rows = Bounds(torch.tensor(values, dtype=torch.float32))
+    least, most = (bound.tolist() for bound in rows.to(rows))
+    for i, a in enumerate(values):
+        for j, b in enumerate(values):
+            assert Fraction(least[i][j]) <= exact_square(a, b) <= Fraction(most[i][j])

@@ -1,0 +1,216 @@
+"""The command line as users run it, and what importing each part loads."""
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.support.helpers import MINILM, bf16_matrix, save_bare
+from token_catalog.queries.session import find_shell
+
+COMMANDS = (
+    "ingest", "demo", "relink", "add-references", "models", "remove", "rebuild", "shell", "sql", "verify", "export",
+)  # fmt: skip
+
+
+def run(*arguments: str, stdin: str = "", env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "token_catalog", *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, **(env or {})},
+    )
+
+
+def refused(*arguments: str) -> str:
+    """Return the message of a command that bad input stops: exit code 2, a line or two, no traceback."""
+    done = run(*arguments)
+    assert done.returncode == 2, done
+    assert "Traceback" not in done.stderr
+    assert 0 < len(done.stderr.strip().splitlines()) <= 3, done.stderr
+    return done.stderr
+
+
+def modules_after(code: str) -> set[str]:
+    """Return the top-level modules that some code loads."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}\nprint(*{{m.removeprefix('token_catalog.').split('.')[0] for m in sys.modules}})"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("code", "never"),
+    [
+        ("from token_catalog.catalog import publish, state, schemas", {"torch", "transformers", "safetensors", "ingest"}),
+        ("from token_catalog.queries import session, demo", {"torch", "transformers", "ingest", "duckdb"}),
+        ("from token_catalog.queries import verify, export", {"torch", "transformers", "safetensors", "ingest", "duckdb"}),
+        ("from token_catalog.ingest import run; from token_catalog.ingest.source import vocabulary", {"duckdb", "transformers"}),
+        ("import token_catalog.cli", {"torch", "transformers", "duckdb", "pyarrow", "numpy"}),
+    ],
+)
+def test_the_walls_between_the_folders_hold(code: str, never: set[str]) -> None:
+    assert modules_after(code) & never == set()
+
+
+def test_only_the_files_meant_to_open_safetensors_and_transformers_import_them() -> None:
+    root = Path(__file__).parents[2]
+    sources = {
+        path: path.read_text() for folder in ("catalog", "ingest", "queries") for path in root.glob(f"{folder}/*.py")
+    }
+    importing = lambda module: {  # noqa: E731
+        path.name
+        for path, text in sources.items()
+        for line in text.splitlines()
+        if line.strip().startswith((f"from {module} ", f"import {module}"))
+    }
+    assert importing("safetensors") == {"weights.py"}
+    assert importing("transformers") == {"vocabulary.py"}
+    assert importing("pickle") == set()
+    assert not [path for path, text in sources.items() if "trust_remote_code=True" in text or "torch.load" in text]
+
+
+def test_help_and_shell_start_without_torch(minilm: Path) -> None:
+    probe = (
+        "import runpy\nsys.argv = {}\n"
+        "try:\n    runpy.run_module('token_catalog', run_name='__main__')\nexcept SystemExit:\n    pass"
+    )
+    for argv in (["token-catalog", "--help"], ["token-catalog", "shell", "--catalog", str(minilm)]):
+        assert modules_after(probe.format(argv)) & {"torch", "transformers", "duckdb"} == set()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example_to_paste(command: str) -> None:
+    done = run(command, "-h")
+    assert done.returncode == 0
+    assert f"token-catalog {command}" in done.stdout
+    assert "--catalog" in done.stdout
+
+
+def test_the_commands_are_those_of_the_table() -> None:
+    listed = run("--help").stdout.partition("Commands:")[2]
+    assert tuple(line.split()[0] for line in listed.strip().splitlines()) == COMMANDS
+
+
+def test_the_demo_answers_and_says_what_to_type_next(tmp_path: Path) -> None:
+    done = run("demo", "--catalog", str(tmp_path / "c"), "--profile")
+    assert done.returncode == 0, done.stderr
+    assert "[MASK]" in done.stdout
+    assert "[unused733]" in done.stdout
+    assert "linked up to a distance of 0.33 (1/3 of " in done.stdout
+    assert "components at 0.3 (0.9 of the radius)" in done.stdout
+    assert re.search("unused +│ +993 ", done.stdout)
+    assert re.search("│ +1603 │ +1 │", done.stdout)
+    assert f"duckdb -readonly -init {tmp_path / 'c' / 'open.sql'}" in done.stdout
+    assert "peak memory" in done.stderr
+    again = run("demo", "--catalog", str(tmp_path / "c"))
+    assert again.returncode == 0, again.stderr
+
+
+def test_sql_writes_tables_csv_json_and_parquet(minilm: Path, tmp_path: Path) -> None:
+    query = "select token_id, text, bytes, kind from tokens where token_id in (0, 103, 1996, 2000) order by token_id"
+    base = ["sql", "--catalog", str(minilm), query]
+    expected = ["[PAD]", "[MASK]", "the", "to"]
+    assert "[MASK]" in run(*base).stdout
+    assert [row["text"] for row in csv.DictReader(io.StringIO(run(*base, "--format", "csv").stdout))] == expected
+    assert [row["text"] for row in json.loads(run(*base, "--format", "json").stdout)] == expected
+    done = run(*base, "--format", "parquet", "--output", str(tmp_path / "it's.parquet"))
+    assert done.returncode == 0, done.stderr
+    assert pq.read_table(tmp_path / "it's.parquet").column("text").to_pylist() == expected
+
+
+def test_sql_appends_to_a_file_that_stdout_goes_to(minilm: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("kept\n")
+    with (tmp_path / "out").open("a") as file:
+        command = [sys.executable, "-m", "token_catalog", "sql", "--catalog", str(minilm), "select 1 as a"]
+        subprocess.run([*command, "--format", "csv"], stdout=file, check=True, timeout=60)
+    assert (tmp_path / "out").read_text() == "kept\na\n1\n"
+
+
+def test_sql_runs_several_statements_and_any_that_gives_rows(minilm: Path) -> None:
+    base = ["sql", "--catalog", str(minilm), "--format", "csv"]
+    done = run(*base, f"set variable model = '{MINILM}'; select count(*) as n from tokens;")
+    assert done.stdout.split() == ["n", "30522"]
+    assert "column_name" in run(*base, "describe tokens").stdout
+    assert run(*base, "select 1 as a; select ';' as b; -- and no more").stdout.split() == ["b", ";"]
+    assert run(*base, "set variable model = 'x'").returncode == 0
+    assert run(*base, "select count(*) as n from tokens -- not ours", "--model", MINILM).stdout.split() == [
+        "n",
+        "30522",
+    ]
+
+
+def test_wrong_sql_and_wrong_options_are_told_in_a_line_or_two(minilm: Path, tmp_path: Path) -> None:
+    at = ["--catalog", str(minilm)]
+    assert "tokns" in run("sql", *at, "from tokns").stderr
+    assert run("sql", *at, "from tokns").returncode == 2
+    assert "read-only" in refused("sql", *at, "create table mine as select 1")
+    assert "no query" in refused("sql", *at, "  ")
+    assert "unknown; one of" in refused("sql", *at, "from models", "--format", "xml")
+    assert "no such model" in refused("sql", *at, "from models", "--model", "nobody")
+    assert "no such model" in refused("shell", *at, "nobody")
+    assert "no such model" in refused("remove", *at, "nobody")
+    assert "no catalog" in refused("models", "--catalog", str(tmp_path / "none"))
+    assert "no catalog" in refused("shell", "--catalog", str(tmp_path / "none"))
+    assert "no catalog" in refused("rebuild", "--catalog", str(tmp_path / "none"))
+    assert not (tmp_path / "none").exists()
+    assert "No such option" in run("models", "--nonsense").stderr
+    assert run("models", "--nonsense").returncode == 2
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    done = run("--debug", "models", "--catalog", str(tmp_path / "none"))
+    assert "Traceback" in done.stderr
+    assert done.returncode != 0
+
+
+def test_the_shell_is_narrowed_to_a_model_and_locks_nobody_out(minilm: Path) -> None:
+    """A read-write opener is who DuckDB would lock out."""
+    database = minilm / "catalog.duckdb"
+    opener = f".shell '{find_shell()}' '{database}' '.tables'"
+    script = f"select count(*) as n, getvariable('model') as model from tokens;\n{opener}"
+    done = run("shell", "--catalog", str(minilm), MINILM, stdin=script)
+    assert "30522" in done.stdout
+    assert MINILM in done.stdout
+    assert "principal_components" in done.stdout
+    assert "lock" not in done.stderr
+
+
+def test_the_catalog_is_found_through_the_environment(minilm: Path) -> None:
+    done = run("models", env={"TOKEN_CATALOG": str(minilm)})
+    assert MINILM in done.stdout
+
+
+def test_ingest_tells_what_it_did_and_models_lists_it(tmp_path: Path) -> None:
+    save_bare(tmp_path / "my-model" / "W.safetensors", bf16_matrix(50, 8))
+    at = ["--catalog", str(tmp_path / "c")]
+    done = run("ingest", str(tmp_path / "my-model" / "W.safetensors"), "--no-tokenizer", "--no-vectors", *at)
+    assert done.returncode == 0, done.stderr
+    assert "catalogued my-model" in done.stdout
+    assert "my-model" in run("models", *at).stdout
+    assert "already in the catalog" in refused(
+        "ingest", str(tmp_path / "my-model" / "W.safetensors"), "--no-tokenizer", *at
+    )
+    assert "removed my-model" in run("remove", "my-model", *at).stdout
+    assert "models: 0" in run("rebuild", *at).stdout
+
+
+def test_a_closed_pipe_is_no_error(minilm: Path) -> None:
+    command = f"'{sys.executable}' -m token_catalog sql --catalog '{minilm}' 'from tokens' --format csv | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.startswith("model,token_id,piece")
+    assert "Traceback" not in done.stderr

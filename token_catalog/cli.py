@@ -1,0 +1,442 @@
+"""The command line: parse, call, print. Nothing is computed here, and torch loads only with `ingest` and `demo`."""
+
+import errno
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from token_catalog.catalog.errors import CatalogError, plain
+from token_catalog.catalog.paths import default_catalog
+
+if TYPE_CHECKING:
+    from token_catalog.ingest.report import Report
+    from token_catalog.queries.tensors import Arrays
+
+EXIT_FIGURE_FAILS = 1
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+DEBUG_VARIABLE = "TOKEN_CATALOG_DEBUG"
+
+app = typer.Typer(
+    name="token-catalog",
+    help="A catalog of language models' token embeddings: ingest a model once, then ask in SQL.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+CatalogOption = Annotated[
+    Path,
+    typer.Option(
+        "--catalog",
+        default_factory=default_catalog,
+        show_default="$TOKEN_CATALOG, else ./token-catalog",
+        help="The catalog's folder.",
+    ),
+]
+RadiusOption = Annotated[
+    float | None,
+    typer.Option(help="Link tokens up to this distance; components_at answers to there.", show_default="from the data"),
+]
+ThresholdOption = Annotated[
+    float | None,
+    typer.Option(help="Tell features.component at this distance, at most the radius.", show_default="from the data"),
+]
+DeviceOption = Annotated[
+    str, typer.Option(help="auto, cuda, mps or cpu: where to compute (MPS has no fp64, so the CPU does it there).")
+]
+ProfileOption = Annotated[bool, typer.Option("--profile", help="Print seconds per stage and peak memory to stderr.")]
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "1"
+
+
+@app.command()
+def ingest(
+    catalog: CatalogOption,
+    source: Annotated[
+        str, typer.Argument(help="A Hugging Face id, a folder with a model, or a W.safetensors.", metavar="SOURCE")
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="The model's name in the catalog.", show_default="from SOURCE")
+    ] = None,
+    matrix: Annotated[
+        str | None,
+        typer.Option(help="input, output or both: which matrix of an untied model.", show_default="all stored apart"),
+    ] = None,
+    tensor: Annotated[str | None, typer.Option(help="The tensor to take, by its name in the file.")] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="A folder with a tokenizer, or a Hugging Face id.", show_default="SOURCE's own")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hugging Face id.")] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            help="A recipe (TOML): sky, linkage, references, clusters; or the name of one that ships.",
+            show_default="the one for this model, else references mean and largest-component",
+        ),
+    ] = None,
+    radius: RadiusOption = None,
+    threshold: ThresholdOption = None,
+    device: DeviceOption = "auto",
+    replace: Annotated[bool, typer.Option("--replace", help="Take the place of a model of that name.")] = False,
+    no_vectors: Annotated[
+        bool,
+        typer.Option(
+            "--no-vectors",
+            help="Leave out the vectors, and so nearest, point_at, same_dot_as, relink and add-references.",
+        ),
+    ] = False,
+    no_tokenizer: Annotated[bool, typer.Option("--no-tokenizer", help="Catalogue W without any text.")] = False,
+    profile: ProfileOption = False,
+) -> None:
+    """Catalogue a model: features, tokens and vectors of every row of W.
+
+    \b
+    token-catalog ingest Qwen/Qwen3-4B-Instruct-2507
+    token-catalog ingest ./my-model --name mine --matrix output
+    token-catalog ingest tensors/M/W.safetensors --tokenizer ./my-model
+    """
+    from token_catalog.ingest.recipe.recipe import LinkageDistances, load_recipe
+
+    # Before torch is imported, which takes seconds.
+    limits = LinkageDistances(radius, threshold)
+    limits.check("--")
+    loaded = load_recipe(recipe) if recipe else None
+
+    from token_catalog.ingest.run import ingest as run
+    from token_catalog.ingest.source.resolve import Options
+
+    report = run(
+        catalog,
+        source,
+        Options(name, matrix, tensor, revision, tokenizer),
+        recipe=loaded,
+        limits=limits,
+        device=device,
+        replace=replace,
+        with_vectors=not no_vectors,
+        with_tokenizer=not no_tokenizer,
+    )
+    _print_report(report, catalog, profile=profile)
+
+
+@app.command()
+def demo(catalog: CatalogOption, device: DeviceOption = "auto", profile: ProfileOption = False) -> None:
+    """Ingest a real model (all-MiniLM-L6-v2, installed by `make demo`) and show some answers.
+
+    \b
+    token-catalog demo
+    """
+    from token_catalog.ingest.demo import ingest_demo
+    from token_catalog.queries.demo import show_demo
+
+    report = ingest_demo(catalog, device)
+    _print_report(report, catalog, profile=profile)
+    show_demo(catalog, report.models[0])
+
+
+@app.command()
+def relink(
+    catalog: CatalogOption,
+    model: Annotated[str, typer.Argument(help="A model, or a name with several.")],
+    radius: Annotated[
+        float | None,
+        typer.Option(help="Link tokens up to this distance.", show_default="as it is; with neither, from the data"),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Tell features.component at this distance.", show_default="as it is; with neither, from the data"
+        ),
+    ] = None,
+    device: DeviceOption = "auto",
+    profile: ProfileOption = False,
+) -> None:
+    """Link a model's tokens anew, further or less far; with neither option, as its data suggest.
+
+    \b
+    token-catalog relink all-MiniLM-L6-v2 --radius 0.4
+    """
+    from token_catalog.ingest.recipe.recipe import LinkageDistances
+
+    limits = LinkageDistances(radius, threshold)
+    limits.check("--")  # before torch is imported, which takes seconds
+
+    from token_catalog.ingest.relink import relink as run
+
+    report = run(catalog, model, limits, device)
+    _print_report(report, catalog, profile=profile, verb="relinked")
+
+
+@app.command()
+def add_references(
+    catalog: CatalogOption,
+    model: Annotated[str, typer.Argument(help="A model, or a name with several.")],
+    recipe: Annotated[Path, typer.Argument(help="A recipe (TOML) with [[reference]]s and [[cluster]]s.")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take the place of references and clusters of the same names.")
+    ] = False,
+    device: DeviceOption = "auto",
+    profile: ProfileOption = False,
+) -> None:
+    """Score a model's tokens against further references, and add clusters, without redoing the rest.
+
+    \b
+    token-catalog add-references all-MiniLM-L6-v2 more.toml
+    """
+    from token_catalog.ingest.recipe.recipe import load_additions
+
+    additions = load_additions(recipe)  # before torch is imported, which takes seconds
+
+    from token_catalog.ingest.add_references import add_references as run
+
+    report = run(catalog, model, additions, device, replace=replace)
+    _print_report(report, catalog, profile=profile, verb="added to")
+
+
+@app.command()
+def models(catalog: CatalogOption) -> None:
+    """List what the catalog has.
+
+    \b
+    token-catalog models
+    """
+    from token_catalog.queries.session import run_query
+
+    run_query(
+        catalog,
+        "select model, matrix, dtype, n_tokens, n_dims, n_vocab, linkage_radius as radius, "
+        "linkage_threshold as threshold, source, ingested_at::timestamp_s as ingested_at "
+        "from models order by model",
+    )
+
+
+@app.command()
+def remove(
+    catalog: CatalogOption, model: Annotated[str, typer.Argument(help="A model, or a name with several.")]
+) -> None:
+    """Take a model out of the catalog and delete its files.
+
+    \b
+    token-catalog remove all-MiniLM-L6-v2
+    """
+    from token_catalog.catalog.publish import remove as run
+
+    for gone in run(catalog, model):
+        typer.echo(f"removed {gone}")
+
+
+@app.command()
+def rebuild(catalog: CatalogOption) -> None:
+    """Make catalog.duckdb anew from the Parquet files (after moving the folder, say), and clear what nothing names.
+
+    \b
+    token-catalog rebuild --catalog ./token-catalog
+    """
+    from token_catalog.catalog.publish import rebuild as run
+
+    rebuilt = run(catalog)
+    for model in rebuilt.adopted:
+        typer.echo(f"adopted {model}: its files were there, the database didn't name them")
+    for model in rebuilt.gone:
+        typer.echo(f"left out {model}: its files are gone", err=True)
+    typer.echo(f"rebuilt {catalog}; models: {len(rebuilt.models)}; folders cleared: {rebuilt.n_cleared}")
+
+
+@app.command()
+def shell(
+    catalog: CatalogOption,
+    model: Annotated[str | None, typer.Argument(help="Narrow every view but models to this model, or name.")] = None,
+) -> None:
+    """Open the DuckDB shell on the catalog, on a copy, so that nobody is locked out; `from help` says what there is.
+
+    \b
+    token-catalog shell
+    token-catalog shell all-MiniLM-L6-v2
+    """
+    from token_catalog.queries.session import open_shell
+
+    raise typer.Exit(open_shell(catalog, model))
+
+
+@app.command()
+def sql(
+    catalog: CatalogOption,
+    query: Annotated[str, typer.Argument(help="SQL; several statements are run in turn, the last one's rows written.")],
+    format_: Annotated[str, typer.Option("--format", help="table, csv, json or parquet.")] = "table",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file instead of stdout.")] = None,
+    model: Annotated[str | None, typer.Option(help="Narrow every view but models to this model, or name.")] = None,
+) -> None:
+    """Run SQL on the catalog.
+
+    \b
+    token-catalog sql "from help where kind = 'table'"
+    token-catalog sql "from features" --format parquet -o features.parquet
+    """
+    from token_catalog.queries.session import run_query
+
+    run_query(catalog, query, format_=format_, output=output, model=model)
+
+
+@app.command()
+def verify(
+    catalog: CatalogOption,
+    model: Annotated[str, typer.Argument(help="A model.")],
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            help="A table of published figures (CSV: figure, published, class, and query where it is none that "
+            "ships); or the name of one that ships.",
+            show_default="the one that ships for this model",
+        ),
+    ] = None,
+) -> None:
+    """Compare a model's published figures with what its catalog finds; exit 1 where one fails.
+
+    \b
+    token-catalog verify Qwen3-4B-Instruct-2507
+    token-catalog verify all-MiniLM-L6-v2 --figures mine.csv
+    """
+    from token_catalog.queries.verify import print_comparison
+
+    if not print_comparison(catalog, model, figures):
+        raise typer.Exit(EXIT_FIGURE_FAILS)
+
+
+@app.command()
+def export(
+    catalog: CatalogOption,
+    model: Annotated[str, typer.Argument(help="A model.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            help="tensors: the notebooks' own safetensors files; parquet: one flat file, a row per token, with the "
+            "scores of every reference."
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The folder of tensors, or the Parquet file.",
+            show_default="tensors/MODEL, or MODEL.parquet",
+        ),
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Write over files that are there.")] = False,
+) -> None:
+    """Write a model to files that other tools read. Any view or query goes out with `sql --format parquet`.
+
+    \b
+    token-catalog export Qwen3-4B-Instruct-2507 --to tensors
+    token-catalog export all-MiniLM-L6-v2 --to parquet -o minilm.parquet
+    """
+    from token_catalog.queries.export import TARGETS, export_parquet, export_tensors
+
+    if to not in TARGETS:
+        raise CatalogError(f"--to {to}: unknown; one of {', '.join(TARGETS)}")
+    if to == "parquet":
+        written = export_parquet(catalog, model, output, replace=replace)
+    else:
+        written = export_tensors(catalog, model, output, _save_tensors, replace=replace)
+    for path in written:
+        typer.echo(f"wrote {path}")
+
+
+def _save_tensors(path: Path, arrays: "Arrays") -> None:
+    from token_catalog.ingest.source.matrix import (
+        save_tensors,  # torch, which takes seconds: not before there is something to save
+    )
+
+    save_tensors(path, arrays)
+
+
+def main() -> None:
+    """Run the command line, and leave with its exit code: 1 where a figure fails, 2 for bad input, 130 for Ctrl-C."""
+    interruptions = _interruptions()
+    try:
+        _run()
+    except BaseException:
+        # A library may turn the interruption that it was struck by into an error of its own.
+        if not interruptions or os.environ.get(DEBUG_VARIABLE):
+            raise
+        print("token-catalog: interrupted", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _interruptions() -> list[int]:
+    """Return a list that Ctrl-C adds to, beside interrupting; where it is ignored (in the background), it stays so."""
+    heard: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        signal.default_int_handler(number, frame)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+    return heard
+
+
+def _run() -> None:
+    """Run the command line; every way out is an exception."""
+    try:
+        code = app(standalone_mode=False)
+    except BrokenPipeError:  # `token-catalog sql … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except CatalogError as error:
+        _fail(str(error), EXIT_BAD_INPUT)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        way_out = "; free some space, or give another --catalog" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        _fail(f"{where}{os.strerror(error.errno)}{way_out}", EXIT_BAD_INPUT)
+    except Exception as error:
+        if not hasattr(error, "exit_code") or not hasattr(error, "show"):
+            raise
+        error.show()  # a wrong option or argument, in click's words
+        code = error.exit_code
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> None:
+    if os.environ.get(DEBUG_VARIABLE):
+        raise  # the error that brought us here
+    lines = [plain(line) for line in message.split("\n")]
+    print("token-catalog:", "\n".join(lines), file=sys.stderr)
+    sys.exit(code)
+
+
+def _print_report(report: "Report", catalog: Path, *, profile: bool, verb: str = "catalogued") -> None:
+    for warning in report.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if profile:
+        # Linux counts in KiB, macOS in bytes.
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        for stage, seconds in report.seconds.items():
+            print(f"{stage:12}{seconds:8.2f} s", file=sys.stderr)
+        print(f"{'total':12}{sum(report.seconds.values()):8.2f} s", file=sys.stderr)
+        print(f"{'peak memory':12}{peak / 2**20:8.0f} MiB", file=sys.stderr)
+    for note in report.notes:
+        typer.echo(note)
+    for model in report.models:
+        typer.echo(f"{verb} {model} in {catalog}")
+
+
+if __name__ == "__main__":
+    main()
