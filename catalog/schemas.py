@@ -173,7 +173,11 @@ PRINCIPAL_COMPONENTS = Table(
         Column("pc", pa.int32(), "from 1, by descending eigenvalue"),
         Column("eigenvalue", pa.float64(), "variance along the component"),
         Column("variance_share", pa.float64(), "eigenvalue / the sum of all eigenvalues"),
-        Column("vector", pa.list_(pa.float64()), "unit vector, on the mean's side (mean · vector >= 0), or as the recipe's orient says"),
+        Column(
+            "vector",
+            pa.list_(pa.float64()),
+            "unit vector, on the mean's side (mean · vector >= 0), or as the recipe's orient says",
+        ),
     ),
 )
 

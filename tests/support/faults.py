@@ -12,7 +12,7 @@
 The recipe's window on the sky is 0.001 degrees wide, and without a token in it there is no catalog: after the last
 three the cluster is put back to its place, by single bf16 steps. They take minutes at full size.
 
-`python -m tests.faults FAULT REPLICA FOLDER` writes one into FOLDER: W.safetensors and tokenizer/.
+`python -m tests.support.faults FAULT REPLICA FOLDER` writes one into FOLDER: W.safetensors and tokenizer/.
 """
 
 import sys

@@ -2,10 +2,11 @@
 
 `figures(W, tokenizer_folder)` computes every figure of the published table that a matrix of that shape has, from its
 definition there and catalog/README.md, section 6, with numpy, torch's fp64, scipy and exact fractions only; nothing is
-imported from `ingest`, `catalog` or `queries`. What fp64 can't decide about a bf16 value, a distance or a mean, fractions do.
+imported from `ingest`, `catalog` or `queries`. What fp64 can't decide about a bf16 value, a distance or a mean,
+fractions do.
 
-`python -m tests.replica_figures W.safetensors TOKENIZER_FOLDER figures.csv` writes them as a table, with as many digits
-as the published one shows.
+`python -m tests.support.replica_figures W.safetensors TOKENIZER_FOLDER figures.csv` writes them as a table, with as
+many digits as the published one shows.
 """
 
 import csv
