@@ -1,7 +1,6 @@
 """Correctly rounded bf16, against exact fractions."""
 
 import math
-import struct
 from fractions import Fraction
 
 import pytest
@@ -9,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.oracle_bf16 import BF16, SMALL_BF16, bf16_value, exact_dot, nearest_by_search, nearest_root_by_search
 from token_catalog.ingest.arithmetic import bf16 as rounding
 from token_catalog.ingest.arithmetic.bf16 import (
     dot_bf16,
@@ -19,50 +19,6 @@ from token_catalog.ingest.arithmetic.bf16 import (
     rounded_to_odd,
     unit_bf16,
 )
-
-
-def bf16_value(bits: int) -> float:
-    """Return the bf16 of these 16 bits."""
-    return float(struct.unpack("<f", struct.pack("<I", bits << 16))[0])
-
-
-FINITE_BITS = st.integers(0, 0xFFFF).filter(lambda bits: bits & 0x7F80 != 0x7F80)
-BF16 = FINITE_BITS.map(bf16_value)
-# Near 1, so that sums cancel and tie often.
-SMALL_BF16 = st.integers(-255, 255).map(lambda n: n / 128)
-
-
-def nearest_by_search(exact: Fraction) -> float:
-    """Return the bf16 nearest to an exact value by looking at all of them: neighbours by bisection, ties to even."""
-    magnitude = abs(exact)
-    low, high = 0, 0x7F80  # the bits of a non-negative bf16 are in its order; 0x7F80 stands for 2**128 here
-    value = lambda bits: Fraction(2) ** 128 if bits == 0x7F80 else Fraction(bf16_value(bits))  # noqa: E731
-    if magnitude >= value(high):
-        return math.copysign(math.inf, exact)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if value(middle) <= magnitude else (low, middle)
-    below, above = magnitude - value(low), value(high) - magnitude
-    bits = low if below < above or (below == above and low % 2 == 0) else high
-    result = math.inf if bits == 0x7F80 else bf16_value(bits)
-    return math.copysign(result, exact) + 0.0
-
-
-def exact_dot(a: list[float], b: list[float]) -> Fraction:
-    """Return Σ a·b exactly."""
-    return sum((Fraction(x) * Fraction(y) for x, y in zip(a, b, strict=True)), Fraction(0))
-
-
-def nearest_root_by_search(square: Fraction) -> float:
-    """Return the bf16 nearest to √square, comparing squares."""
-    low, high = 0, 0x7F80
-    value = lambda bits: Fraction(2) ** 128 if bits == 0x7F80 else Fraction(bf16_value(bits))  # noqa: E731
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if value(middle) ** 2 <= square else (low, middle)
-    between = ((value(low) + value(high)) / 2) ** 2
-    bits = low if square < between or (square == between and low % 2 == 0) else high
-    return math.inf if bits == 0x7F80 else bf16_value(bits)
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20))

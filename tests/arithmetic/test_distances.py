@@ -1,47 +1,21 @@
 """Distances to the last bit, and the bounds that stand for them, against plain NumPy and exact fractions."""
 
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.oracle_linkage import halved, naive_distances
 from token_catalog.ingest.arithmetic import distances as distances_module
 from token_catalog.ingest.arithmetic.distances import Bounds, distances
 
-Floats = npt.NDArray[np.float64]
 DTYPES = [torch.bfloat16, torch.float16, torch.float32]
 # An odd number below a power of two, one above, one just past, and MiniLM's.
 WIDTHS = [3, 5, 17, 100, 384]
 FP32 = st.floats(allow_nan=False, allow_infinity=False, width=32)
-
-
-def halved(squares: npt.NDArray[Any]) -> Floats:
-    """Return the sums over the last axis by the contract: padded with zeros to a power of two, then halved.
-
-    Of five: ((a + e) + c) + (b + d).
-    """
-    n_columns = squares.shape[-1]
-    padded = np.zeros((*squares.shape[:-1], 1 << (n_columns - 1).bit_length()))
-    padded[..., :n_columns] = squares
-    while padded.shape[-1] > 1:
-        half = padded.shape[-1] // 2
-        padded = padded[..., :half] + padded[..., half:]
-    return padded[..., 0]
-
-
-def naive_distances(a: Floats, b: Floats) -> Floats:
-    """Return the distances of the rows of `a` from those of `b` (broadcast), by the contract."""
-    return np.sqrt(halved((a - b) ** 2))
-
-
-def distance_matrix(X: Floats) -> Floats:
-    """Return the distances of all rows of `(n, n_dims)` from all, `(n, n)`."""
-    return np.array([naive_distances(X, row) for row in X])
 
 
 def spread_rows(n_rows: int, n_dims: int, dtype: torch.dtype, seed: int = 0) -> torch.Tensor:

@@ -9,26 +9,10 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.support.oracle_bf16 import FP32, exact_mean, nearest_fp32
 from token_catalog.ingest.arithmetic import distances
 from token_catalog.ingest.arithmetic import means as centroids
 from token_catalog.ingest.arithmetic.means import centroid
-
-FP32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
-
-
-def nearest_fp32(exact: Fraction) -> float:
-    """Return the fp32 nearest to an exact value, ties to even, by looking at its neighbours."""
-    with np.errstate(over="ignore"):
-        guess = np.float32(float(exact))
-        around = [guess, np.nextafter(guess, np.float32(-np.inf)), np.nextafter(guess, np.float32(np.inf))]
-    finite = [value for value in around if np.isfinite(value)]
-    even = lambda value: int(value.view(np.uint32)) & 1  # noqa: E731
-    return float(min(finite, key=lambda value: (abs(Fraction(float(value)) - exact), even(value)))) + 0.0
-
-
-def exact_mean(rows: list[list[float]]) -> list[float]:
-    """Return the nearest fp32 of each column's exact mean."""
-    return [nearest_fp32(sum(map(Fraction, column), Fraction(0)) / len(column)) for column in zip(*rows, strict=True)]
 
 
 def ids(n: int) -> npt.NDArray[np.int32]:

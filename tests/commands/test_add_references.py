@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from tests.commands.test_cli import refused, run
+from tests.support.command_line import refused, run
 from tests.support.helpers import bf16_matrix, ingest_bare, rows
 from tests.support.hub_server import save_model
 from token_catalog.catalog.errors import CatalogError

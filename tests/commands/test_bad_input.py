@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.source.test_resolve import EMBEDDING, UNEMBEDDING, WEIGHTS, matrix_of, save_tensors, save_tokenizer
 from tests.support.helpers import ingest_bare, save_bare
+from tests.support.models import EMBEDDING, UNEMBEDDING, WEIGHTS, matrix_of, save_tensors, save_tokenizer
 from token_catalog.cli import main
 from token_catalog.ingest.source.model_files import INDEX
 

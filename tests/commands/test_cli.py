@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import re
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.command_line import refused, run
 from tests.support.helpers import MINILM, bf16_matrix, save_bare
 from token_catalog.queries.session import find_shell
 
@@ -20,32 +20,14 @@ COMMANDS = (
 )  # fmt: skip
 
 
-def run(*arguments: str, stdin: str = "", env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "token_catalog", *arguments],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={**os.environ, **(env or {})},
-    )
-
-
-def refused(*arguments: str) -> str:
-    """Return the message of a command that bad input stops: exit code 2, a line or two, no traceback."""
-    done = run(*arguments)
-    assert done.returncode == 2, done
-    assert "Traceback" not in done.stderr
-    assert 0 < len(done.stderr.strip().splitlines()) <= 3, done.stderr
-    return done.stderr
-
-
 def modules_after(code: str) -> set[str]:
     """Return the top-level modules that some code loads."""
     done = subprocess.run(
-        [sys.executable, "-c", f"import sys\n{code}\nprint(*{{m.removeprefix('token_catalog.').split('.')[0] for m in sys.modules}})"],
+        [
+            sys.executable,
+            "-c",
+            f"import sys\n{code}\nprint(*{{m.removeprefix('token_catalog.').split('.')[0] for m in sys.modules}})",
+        ],
         capture_output=True,
         text=True,
         check=True,
@@ -56,10 +38,19 @@ def modules_after(code: str) -> set[str]:
 @pytest.mark.parametrize(
     ("code", "never"),
     [
-        ("from token_catalog.catalog import publish, state, schemas", {"torch", "transformers", "safetensors", "ingest"}),
+        (
+            "from token_catalog.catalog import publish, state, schemas",
+            {"torch", "transformers", "safetensors", "ingest"},
+        ),
         ("from token_catalog.queries import session, demo", {"torch", "transformers", "ingest", "duckdb"}),
-        ("from token_catalog.queries import verify, export", {"torch", "transformers", "safetensors", "ingest", "duckdb"}),
-        ("from token_catalog.ingest import run; from token_catalog.ingest.source import vocabulary", {"duckdb", "transformers"}),
+        (
+            "from token_catalog.queries import verify, export",
+            {"torch", "transformers", "safetensors", "ingest", "duckdb"},
+        ),
+        (
+            "from token_catalog.ingest import run; from token_catalog.ingest.source import vocabulary",
+            {"duckdb", "transformers"},
+        ),
         ("import token_catalog.cli", {"torch", "transformers", "duckdb", "pyarrow", "numpy"}),
     ],
 )

@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from tests.arithmetic.test_bf16 import exact_dot, nearest_root_by_search
 from tests.support.helpers import bf16_matrix, ingest_bare, minilm_folder, rows
+from tests.support.oracle_bf16 import exact_dot, nearest_root_by_search
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.ingest.features import scan as features_module
 from token_catalog.ingest.recipe.recipe import parse_recipe

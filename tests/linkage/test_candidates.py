@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.arithmetic.test_distances import Floats, distance_matrix
-from tests.linkage.test_single_linkage import COLUMNS, clustered, expected_columns, grid, leaves, lowest_in_component
 from tests.support.helpers import ingest_bare, rows
+from tests.support.matrices import clustered, grid
+from tests.support.oracle_linkage import COLUMNS, Floats, distance_matrix, expected_columns, leaves, lowest_in_component
 from token_catalog.ingest.arithmetic import distances as distances_module
 from token_catalog.ingest.arithmetic.bf16 import UNIT_ROUNDOFF as UNIT
 from token_catalog.ingest.linkage import candidates as candidates_module

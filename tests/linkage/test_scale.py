@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.arithmetic.test_distances import distance_matrix
 from tests.benchmarks.synthetic import N_CLUMP, N_CLUMP_VECTORS, write_synthetic
-from tests.linkage.test_single_linkage import clustered, expected_columns
 from tests.support.helpers import ingest_bare, rows
+from tests.support.matrices import clustered
+from tests.support.oracle_linkage import distance_matrix, expected_columns
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.ingest.features import scan as features
 from token_catalog.ingest.linkage import scale as radius

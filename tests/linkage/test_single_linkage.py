@@ -1,77 +1,29 @@
 """Linkage in the catalog, column by column and at a dozen distances, against the whole matrix of distances."""
 
-from bisect import bisect_left
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from safetensors import safe_open
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from tests.arithmetic.test_distances import Floats, distance_matrix, naive_distances
 from tests.support.helpers import bf16_matrix, ingest_bare, minilm_folder, rows
+from tests.support.matrices import clustered, grid
+from tests.support.oracle_linkage import (
+    COLUMNS,
+    Floats,
+    Ids,
+    distance_matrix,
+    expected_columns,
+    leaves,
+    lowest_in_component,
+    naive_distances,
+)
 from token_catalog.ingest.linkage import single_linkage as linkage
 from token_catalog.ingest.recipe.recipe import LinkageDistances
-
-Ids = npt.NDArray[np.int64]
-COLUMNS = (
-    "component",
-    "component_size",
-    "n_neighbors",
-    "nn_distance",
-    "nn_token_id",
-    "linkage_order",
-    "linkage_distance",
-)
-
-
-def lowest_in_component(near: Any) -> Ids:
-    """Return the lowest member of each one's component, given who is near whom, `(n, n)`."""
-    _, label = connected_components(near, directed=False)
-    return np.unique(label, return_index=True)[1][label]
-
-
-def dendrogram(apart: Floats, members: Ids, height: float | None) -> Iterator[tuple[int, float | None]]:
-    """Give the leaves below a node by the definition, each with its height, the first with that of the node.
-
-    The node's children are the components just below the least distance at which all its members hang together.
-    """
-    if len(members) == 1:
-        yield int(members[0]), height
-        return
-    within = apart[np.ix_(members, members)]
-    values = np.unique(within)
-    at = values[bisect_left(values, True, key=lambda value: connected_components(within <= value)[0] == 1)]
-    child = lowest_in_component(within < at)
-    for lowest in np.unique(child):
-        yield from dendrogram(apart, members[child == lowest], height if lowest == 0 else float(at))
-
-
-def leaves(apart: Floats, radius: float) -> list[tuple[int, float | None]]:
-    """Return the canonical order of the dendrogram below the radius: each leaf with its height, None a first one."""
-    component = lowest_in_component(apart < radius)
-    members = [np.flatnonzero(component == lowest) for lowest in np.unique(component)]
-    return [leaf for part in members for leaf in dendrogram(apart, part, None)]
-
-
-def expected_columns(apart: Floats, ids: Ids, radius: float, threshold: float) -> list[tuple[Any, ...]]:
-    """Return all but the dendrogram, for each finite token (their ids ascend), from the distances of all from all."""
-    component = lowest_in_component(apart < threshold)
-    size = np.bincount(component)[component]
-    n_neighbors = (apart < threshold).sum(axis=1) - 1
-    others = np.where((apart > 0) & (apart < radius), apart, np.inf)
-    nearest = others.argmin(axis=1)  # of several the first, so the lowest token_id
-    return [
-        (int(ids[component[i]]), int(size[i]), int(n_neighbors[i]))
-        + ((float(others[i, at]), int(ids[at])) if np.isfinite(others[i, at]) else (None, None))
-        for i, at in enumerate(nearest)
-    ]
 
 
 def dozen(apart: Floats, radius: float) -> list[float]:
@@ -128,24 +80,6 @@ def check(catalog: Path, W: torch.Tensor, radius: float, threshold: float) -> No
     sizes = {row[0]: row[1] for row in expected}
     diameters = {name: apart[np.ix_(component == name, component == name)].max() for name in sizes if sizes[name] > 1}
     assert dict(rows(catalog, "select component, diameter from component_diameters")) == diameters
-
-
-def clustered(n_tokens: int, n_dims: int, seed: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Return groups of rows of very different tightness about a dozen centres, a few rows twice."""
-    generator = torch.Generator().manual_seed(seed)
-    centres = torch.randn(12, n_dims, generator=generator)
-    which = torch.randint(12, (n_tokens,), generator=generator)
-    noise = torch.randn(n_tokens, n_dims, generator=generator) * torch.logspace(-3, -0.3, 12)[which, None]
-    W = (centres[which] + noise).to(dtype)
-    W[n_tokens // 2] = W[0]
-    W[n_tokens - 1] = W[n_tokens // 3]
-    return W
-
-
-def grid(n_tokens: int, n_dims: int, seed: int, width: int = 4) -> torch.Tensor:
-    """Return points of an integer grid, where nearly all distances are tied: √1, √2, √3, 2, …"""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(width, (n_tokens, n_dims), generator=generator).to(torch.bfloat16)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from tests.commands.test_cli import run
-from tests.study.test_notebook_cells import members, scores
+from tests.support.command_line import run
 from tests.support.helpers import REPLICA, in_shell, ingest_bare, rows
+from tests.support.reading import members, scores
 from token_catalog.catalog import schemas
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.quoting import identifier, quoted

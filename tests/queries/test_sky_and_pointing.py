@@ -2,7 +2,6 @@
 
 import math
 import re
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -10,32 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from tests.arithmetic.test_bf16 import bf16_value, exact_dot, nearest_by_search, nearest_root_by_search
 from tests.support.helpers import LITTLE_MEMORY, MINILM, bf16_matrix, in_shell, ingest_bare, rows, shell_run
+from tests.support.oracle_bf16 import (
+    bf16_value,
+    exact_dot,
+    exact_scores,
+    nearest_by_search,
+    rounded,
+)
 from token_catalog.catalog.build import definitions
 from token_catalog.catalog.schemas import COMPONENT_DIAMETERS, TABLES
 from token_catalog.ingest.arithmetic import bf16 as rounding
 from token_catalog.queries.session import connected
-
-
-def rounded(values: list[float]) -> list[float]:
-    """Return each value as the nearest bf16."""
-    return [nearest_by_search(Fraction(value)) for value in values]
-
-
-def exact_scores(row: list[float], h: list[float]) -> tuple[float, float | None]:
-    """Return dot_bf16 and cosine_bf16 of a row against h by the contract's definitions, in exact fractions."""
-    row16, h16 = rounded(row), rounded(h)
-    dot = nearest_by_search(exact_dot(row16, h16))
-    norm16 = nearest_root_by_search(exact_dot(row16, row16))
-    # h/‖h‖ to 60 digits, then one rounding.
-    square = sum((Fraction(value) ** 2 for value in h), Fraction(0))
-    if norm16 == 0 or square == 0:
-        return dot, None
-    length = Fraction(math.isqrt(int(square * 10**120)), 10**60)
-    r16 = [nearest_by_search(Fraction(value) / length) for value in h]
-    unit = [nearest_by_search(Fraction(value) / Fraction(norm16)) for value in row16]
-    return dot, nearest_by_search(exact_dot(unit, r16))
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tests.study.test_verify import SHIPPED, outcome, write_own
 from tests.support.helpers import MINILM
+from tests.support.own_figures import SHIPPED, outcome, write_own
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.queries.figures import read_figures
 from token_catalog.queries.untrusted import check_query, sandboxed

@@ -11,11 +11,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.arithmetic.test_bf16 import exact_dot, nearest_by_search
-from tests.arithmetic.test_means import exact_mean
-from tests.queries.test_sky_and_pointing import exact_scores
 from tests.support.helpers import bf16_matrix, ingest_bare, rows
-from tests.support.planted import planted
+from tests.support.matrices import planted
+from tests.support.oracle_bf16 import exact_dot, exact_mean, exact_scores, nearest_by_search
 from token_catalog.catalog import schemas
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.state import read_state

@@ -11,9 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.arithmetic.test_bf16 import BF16, SMALL_BF16, exact_dot, nearest_by_search
-from tests.queries.test_sky_and_pointing import exact_scores, rounded
 from tests.support.helpers import bf16_matrix
+from tests.support.oracle_bf16 import BF16, SMALL_BF16, exact_dot, exact_scores, nearest_by_search, rounded
 from token_catalog.ingest.arithmetic import distances
 from token_catalog.ingest.arithmetic.bf16 import norm_bf16
 from token_catalog.ingest.references.scores import certified, native, query_vector, score

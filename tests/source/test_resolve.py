@@ -8,7 +8,6 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, models
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -20,14 +19,12 @@ from transformers import (
 )
 
 from tests.support.helpers import rows, save_bare
+from tests.support.models import EMBEDDING, UNEMBEDDING, WEIGHTS, matrix_of, save_tensors, save_tokenizer
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.ingest.run import ingest
 from token_catalog.ingest.source.matrix import Matrix
 from token_catalog.ingest.source.model_files import INDEX
 from token_catalog.ingest.source.resolve import Options, resolve
-
-WEIGHTS = "model.safetensors"
-EMBEDDING, UNEMBEDDING = "model.embed_tokens.weight", "lm_head.weight"
 
 DECODERS = (
     "llama", "qwen2", "qwen3", "mistral", "mixtral", "gemma", "gemma2", "gemma3_text", "phi", "phi3", "olmo2", "glm",
@@ -61,25 +58,6 @@ def save_model(folder: Path, auto: Any, model_type: str, dtype: torch.dtype = to
     model = auto.from_config(AutoConfig.for_model(model_type, **config)).to(dtype)
     model.save_pretrained(folder)
     return model
-
-
-def save_tensors(folder: Path, tensors: dict[str, torch.Tensor], **config: Any) -> Path:
-    """Save a folder of these tensors, with a config.json."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / WEIGHTS)
-    (folder / "config.json").write_text(json.dumps({"vocab_size": 40, "hidden_size": 8, **config}))
-    return folder
-
-
-def save_tokenizer(folder: Path, n_tokens: int) -> None:
-    """Save a tokenizer whose entries are w0, w1, …."""
-    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(n_tokens)}, unk_token="w0"))  # noqa: S106
-    transformers.PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(folder)
-
-
-def matrix_of(seed: int, shape: tuple[int, int] = (40, 8)) -> torch.Tensor:
-    """Return a random matrix."""
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def found(source: Path, **options: str) -> dict[str, torch.Tensor]:

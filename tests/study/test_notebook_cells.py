@@ -2,41 +2,16 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from tests.support import notebook_cells
-from tests.support.helpers import rows
 from tests.support.notebook_cells import Run
+from tests.support.reading import TOKEN, ids, members, scores, vector
 from tests.support.replica import Replica
 from token_catalog.queries.tolerances import EDGE
-
-TOKEN = 124
-
-
-def vector(catalog: Path, reference: str) -> Tensor:
-    """Return a reference's vector as stored, `(n_dims,)` fp32."""
-    ((found,),) = rows(catalog, f"select vector from reference_vectors where reference = '{reference}'")
-    return torch.tensor(found)
-
-
-def scores(catalog: Path, reference: str, column: str) -> list[float]:
-    """Return a column of a reference's scores, by token_id."""
-    return ids(catalog, f"select {column} from scores where reference = '{reference}' order by token_id")
-
-
-def ids(catalog: Path, query: str) -> list[Any]:
-    """Return a query's one column."""
-    return [row[0] for row in rows(catalog, query)]
-
-
-def members(catalog: Path, cluster: str) -> list[int]:
-    """Return a cluster's tokens."""
-    return ids(catalog, f"select token_id from cluster_members where cluster = '{cluster}' order by token_id")
 
 
 def test_the_cosines_of_1_4a_are_the_native_ones_bit_for_bit(

@@ -15,7 +15,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.study.test_notebook_cells import TOKEN, members, vector
 from tests.support.helpers import (
     REPLICA,
     answers,
@@ -27,6 +26,7 @@ from tests.support.helpers import (
     shell_run,
 )
 from tests.support.notebook_cells import Run, notebook_1_4a, notebook_1_5c, notebook_1_5d
+from tests.support.reading import TOKEN, members, vector
 from tests.support.replica import Replica
 from token_catalog.ingest.recipe.recipe import LinkageDistances
 from token_catalog.queries.session import run_query

@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tests.commands.test_cli import refused, run
-from tests.study.test_notebook_cells import TOKEN, members, vector
 from tests.support import notebook_cells
+from tests.support.command_line import refused, run
 from tests.support.helpers import MINILM, REPLICA, bf16_matrix, ingest_bare, notebooks_recipe, rows, save_bare
 from tests.support.notebook_cells import FRAME, LOGITS, MASK, MEMBERS, TOKENS, Run
+from tests.support.reading import TOKEN, members, vector
 from tests.support.replica import Replica
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.ingest.recipe.entries import Reference

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.oracle_bf16 import steps_from
 from token_catalog.queries.tolerances import format_value, judge
 
 # Class, published, type, what passes, what doesn't.
@@ -145,13 +146,6 @@ def test_values_of_odd_types_and_sizes_fail_and_raise_nothing(
     class_: str, published: str, found: object, type_: str
 ) -> None:
     assert not judge(class_, published, found, type_).passes
-
-
-def steps_from(value: torch.Tensor, n: int) -> float:
-    """Return the bf16 so many steps up, or down, as torch has them."""
-    for _ in range(abs(n)):
-        value = torch.nextafter(value, torch.tensor(math.copysign(math.inf, n), dtype=torch.bfloat16))
-    return value.item()
 
 
 @settings(deadline=None)

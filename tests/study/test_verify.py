@@ -1,8 +1,7 @@
 """`verify`: a model's published figures beside what its catalog finds, as users run it."""
 
-import csv
 import fcntl
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from tests.commands.test_cli import refused, run
-from tests.study.test_tolerances import steps_from
+from tests.support.command_line import refused, run
 from tests.support.helpers import MINILM, REPLICA, bf16_matrix, ingest_bare, save_bare
+from tests.support.oracle_bf16 import steps_from
+from tests.support.own_figures import SHIPPED, outcome, write_own
 from token_catalog.catalog import paths
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.ingest.recipe.recipe import load_recipe
@@ -20,26 +20,9 @@ from token_catalog.ingest.run import ingest
 from token_catalog.ingest.source.resolve import Options
 from token_catalog.queries.figures import Figure, read_figures
 from token_catalog.queries.session import connected
-from token_catalog.queries.verify import Line, print_comparison, verify
+from token_catalog.queries.verify import print_comparison, verify
 
-SHIPPED = "qwen3-4b-instruct-2507"
-COLUMNS = ("figure", "published", "class", "query")
 PLAIN = "linkage = { radius = 0.1, threshold = 0.05 }\nreference = []\n"
-
-
-def write_own(path: Path, figures: Iterable[Sequence[str]]) -> Path:
-    """Write a table of one's own: figure, published, class, and query where there is one."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows(figures)
-    return path
-
-
-def outcome(catalog: Path, model: str, path: Path, queries: Sequence[str], published: str = "1") -> list[Line]:
-    """Return what becomes of queries, each a figure of one table."""
-    figures = [(f"figure_{n}", published, "exact", query) for n, query in enumerate(queries)]
-    return list(verify(catalog, model, write_own(path, figures)))
 
 
 def printed_by(capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, str], str]:

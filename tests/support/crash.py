@@ -1,8 +1,8 @@
 """Kills a change to a catalog before its n-th step on the file system, for every n, and looks at what is left.
 
-`python -m tests.support.crash FOLDER SCENARIO`: in a process of its own, which forks a child for each n, never starts a thread
-itself, and has no torch, so that a fork is cheap. An audit hook sees what Python does to the file system; what Arrow
-and DuckDB write falls in between.
+`python -m tests.support.crash FOLDER SCENARIO`: in a process of its own, which forks a child for each n, never starts a
+thread itself, and has no torch, so that a fork is cheap. An audit hook sees what Python does to the file system; what
+Arrow and DuckDB write falls in between.
 """
 
 import os

@@ -29,7 +29,7 @@ from huggingface_hub import close_session, constants
 from huggingface_hub.utils import _http
 from safetensors.torch import save_file
 
-from tests.source.test_resolve import save_tokenizer
+from tests.support.models import save_tokenizer
 from token_catalog.ingest.report import Report
 from token_catalog.ingest.run import ingest
 from token_catalog.ingest.source.resolve import Options
