@@ -1,8 +1,9 @@
 """Builds `catalog.duckdb`: a view for each table, then the views and macros of `queries/`; no data of its own.
 
-The SQL of `queries/macros` and `queries/views` is read as data and run in the order of the files' numbers.
+The SQL is read as data: the files that `queries/manifest.toml` names, in its order.
 """
 
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from token_catalog.catalog.tables import read_row, reading
 # Shells from 1.2 on read it; duckdb 2's own default shuts out every shell before it.
 STORAGE_VERSION = "v1.2.0"
 
-_SQL_FOLDER = Path(__file__).parent.parent / "queries"
+_QUERIES = Path(__file__).parent.parent / "queries"
+_MANIFEST = _QUERIES / "manifest.toml"
 
 
 def build_database(path: Path, catalog: Path, versions: Mapping[str, str]) -> None:
@@ -55,8 +57,9 @@ def _build(path: Path, catalog: Path, versions: Mapping[str, str], about: Mappin
 
 
 def definitions() -> list[Path]:
-    """Return the SQL files of the product, in the order of their numbers."""
-    return sorted((*_SQL_FOLDER.glob("macros/*.sql"), *_SQL_FOLDER.glob("views/*.sql")), key=lambda path: path.name)
+    """Return the SQL files of views and macros, in the manifest's order."""
+    themes: dict[str, list[str]] = tomllib.loads(_MANIFEST.read_text(encoding="utf-8"))
+    return [_QUERIES / theme / f"{name}.sql" for theme, names in themes.items() for name in names]
 
 
 def open_sql() -> str:

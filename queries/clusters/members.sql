@@ -1,5 +1,6 @@
 -- members: a cluster's tokens, with what is known of each.
 -- Grain: one row per token in it, in each model in view that has a cluster of the name.
+-- noqa: disable=LT02
 create macro members(cluster_name) as table
 with asked as materialized (
     select cluster_named(cluster_name) as asked_for

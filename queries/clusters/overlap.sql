@@ -1,6 +1,7 @@
 -- overlap: two clusters, token by token (notebook 1.5c).
 -- Grain: one row per token in either, in each model in view that has both; `side` says
 -- in which.
+-- noqa: disable=LT02
 create macro overlap(cluster_name, other_name) as table
 with asked as materialized (
     select

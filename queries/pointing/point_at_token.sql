@@ -1,6 +1,7 @@
 -- point_at_token: every token against the row of one token.
 -- Grain: one row per token of each model in view that has this token_id.
 -- The same steps as point_at, but for one h a model.
+-- noqa: disable=LT02
 create macro point_at_token(token) as table
 with given as not materialized (
     select

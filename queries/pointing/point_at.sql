@@ -8,6 +8,7 @@
 -- Every step must stay inlined (a materialized one would hold all of W) and above no
 -- filter or join of the rows (each copies every vector): so rows of another length
 -- get a NULL row first, and are dropped by the last join.
+-- noqa: disable=LT02
 create macro point_at(h) as table
 with asked as not materialized (
     select h::double[] as numbers

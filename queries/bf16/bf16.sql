@@ -1,14 +1,8 @@
 -- bf16: a number rounded to the nearest bfloat16, ties to even, as FLOAT.
 -- One rounding, from DOUBLE; -0.0 becomes 0.0; from (2 - 2^-8) * 2^127 on, infinity.
 -- Adding 1.5 * 2^52 to a DOUBLE under 2^51 and taking it away again rounds it to a
--- whole number, ties to even: here the number in units of its last bf16 bit, which
--- is 2^(exponent - 7), or 2^-133 for subnormals.
-create macro bf16_step(number) as
-    pow(2, greatest(floor(log2(abs(number))), -126) - 7);
-
-comment on macro bf16_step is
-'the distance between neighbouring bfloat16 values at a number that isn''t 0';
-
+-- whole number, ties to even: here the number in units of its last bf16 bit.
+-- noqa: disable=LT02
 create macro bf16(number) as
     case
         when number is null then null

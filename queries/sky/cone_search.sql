@@ -1,6 +1,7 @@
 -- cone_search: tokens within an angle of a point on the sky.
 -- Grain: one row per token; separation is the great-circle angle in degrees, by the
 -- formula that is accurate at every distance (Vincenty's, on a sphere).
+-- noqa: disable=LT02
 create macro cone_search(at_lat, at_lon, angle) as table
 with asked as not materialized (
     select

@@ -1,6 +1,7 @@
 -- same_dot_as: which tokens bf16 can't tell from this one, seen from it (1.5d).
 -- Grain: one row per token t with bf16(t . h) = bf16(h . h), h the row of `token`, in
 -- each model in view; the token itself is among them.
+-- noqa: disable=LT02
 create macro same_dot_as(token) as table
 with asked as materialized (
     select token as own_token_id

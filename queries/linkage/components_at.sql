@@ -2,6 +2,7 @@
 -- Grain: one row per token whose row is finite. An edge joins two tokens at a Euclidean
 -- distance < the one asked for; a component is known by its lowest token_id.
 -- Components are runs of linkage_order (catalog/README.md, section 6).
+-- noqa: disable=LT02
 create macro components_at(distance) as table
 with given as not materialized (
     select distance::double as at_distance

@@ -1,6 +1,7 @@
 -- box_search: tokens in the square window of the notebooks' telescope (1.5d).
 -- Grain: one row per token with |lat - at_lat| and |lon - at_lon| within half the
 -- diameter, bounds inclusive, in degrees. A window over longitude 180 doesn't wrap.
+-- noqa: disable=LT02
 create macro box_search(at_lat, at_lon, diameter) as table
 with asked as not materialized (
     select

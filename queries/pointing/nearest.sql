@@ -1,6 +1,7 @@
 -- nearest: the k nearest different vectors to the row of a token.
 -- Grain: one row per vector, shown by its lowest token_id; k for each model in view.
 -- distance is Euclidean, of the stored values, by differences in DOUBLE.
+-- noqa: disable=LT02
 create macro nearest(token, k) as table
 with own as materialized (
     select
