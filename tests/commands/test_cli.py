@@ -1,4 +1,4 @@
-"""The command line as users run it, and what importing each part loads."""
+"""The command line as users run it."""
 
 import csv
 import io
@@ -18,70 +18,6 @@ from token_catalog.queries.session import find_shell
 COMMANDS = (
     "ingest", "demo", "relink", "add-references", "models", "remove", "rebuild", "shell", "sql", "verify", "export",
 )  # fmt: skip
-
-
-def modules_after(code: str) -> set[str]:
-    """Return the top-level modules that some code loads."""
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            f"import sys\n{code}\nprint(*{{m.removeprefix('token_catalog.').split('.')[0] for m in sys.modules}})",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return set(done.stdout.split())
-
-
-@pytest.mark.parametrize(
-    ("code", "never"),
-    [
-        (
-            "from token_catalog.catalog import publish, state, schemas",
-            {"torch", "transformers", "safetensors", "ingest"},
-        ),
-        ("from token_catalog.queries import session, demo", {"torch", "transformers", "ingest", "duckdb"}),
-        (
-            "from token_catalog.queries import verify, export",
-            {"torch", "transformers", "safetensors", "ingest", "duckdb"},
-        ),
-        (
-            "from token_catalog.ingest import run; from token_catalog.ingest.source import vocabulary",
-            {"duckdb", "transformers"},
-        ),
-        ("import token_catalog.cli", {"torch", "transformers", "duckdb", "pyarrow", "numpy"}),
-    ],
-)
-def test_the_walls_between_the_folders_hold(code: str, never: set[str]) -> None:
-    assert modules_after(code) & never == set()
-
-
-def test_only_the_files_meant_to_open_safetensors_and_transformers_import_them() -> None:
-    root = Path(__file__).parents[2]
-    sources = {
-        path: path.read_text() for folder in ("catalog", "ingest", "queries") for path in root.glob(f"{folder}/*.py")
-    }
-    importing = lambda module: {  # noqa: E731
-        path.name
-        for path, text in sources.items()
-        for line in text.splitlines()
-        if line.strip().startswith((f"from {module} ", f"import {module}"))
-    }
-    assert importing("safetensors") == {"weights.py"}
-    assert importing("transformers") == {"vocabulary.py"}
-    assert importing("pickle") == set()
-    assert not [path for path, text in sources.items() if "trust_remote_code=True" in text or "torch.load" in text]
-
-
-def test_help_and_shell_start_without_torch(minilm: Path) -> None:
-    probe = (
-        "import runpy\nsys.argv = {}\n"
-        "try:\n    runpy.run_module('token_catalog', run_name='__main__')\nexcept SystemExit:\n    pass"
-    )
-    for argv in (["token-catalog", "--help"], ["token-catalog", "shell", "--catalog", str(minilm)]):
-        assert modules_after(probe.format(argv)) & {"torch", "transformers", "duckdb"} == set()
 
 
 @pytest.mark.parametrize("command", COMMANDS)

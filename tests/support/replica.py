@@ -9,8 +9,8 @@ rotation: there the components are the columns, and one bf16 step of a large ele
 
 What isn't like the original: everything else (the background's own shape on the sky, which words the tokens are).
 
-`python -m tests.support.replica FOLDER [N_TOKENS N_DIMS]` writes W.safetensors, tokenizer/ and figures.csv; by default at
-full size, which takes 3 minutes and 2.5 GiB on two cores.
+`python -m tests.support.replica FOLDER [N_TOKENS N_DIMS]` writes W.safetensors, tokenizer/ and figures.csv; by default
+at full size, which takes 3 minutes and 2.5 GiB on two cores.
 """
 
 import math
