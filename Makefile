@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_BENCH := $(VENV)/.installed-bench
 CATALOG ?= $(if $(TOKEN_CATALOG),$(TOKEN_CATALOG),token-catalog)
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test lint format docs bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/token-catalog demo --catalog "$(CATALOG)"
@@ -24,6 +24,10 @@ lint: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# The pages' answers and every command's help, from the product as it is; the tests compare.
+docs: $(INSTALLED)
+	$(BIN)/python -m tests.support.write_pages
 
 # Full-scale runs, and rivals beside them: minutes, not for CI.
 bench: $(INSTALLED_BENCH)

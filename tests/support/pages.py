@@ -1,40 +1,107 @@
-"""The pages' questions: every `sql` block with the `text` block after it, and what the real shell answers to it.
+"""The documentation's pages: their blocks of code, what each is asked of, and what is printed under them.
 
-`python -m tests.support.pages CATALOG` writes the answers of a demo's catalog into the README;
-`python -m tests.support.pages CATALOG queries/README.md`, those of the catalog that this page describes into it.
+An `sql` block with a `text` block after it is a question and the real shell's answer; a `python` block with one, what
+it prints. `<!-- not run: … -->` above a block says why a reader alone runs it.
 """
 
+import io
 import re
-import sys
+import shutil
+from collections.abc import Callable
+from contextlib import chdir, redirect_stdout
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from tests.support.helpers import shell_run
+from tests.support.helpers import MINILM, minilm_folder, shell_run
+from token_catalog.ingest.add_references import add_references
+from token_catalog.ingest.recipe.recipe import load_additions, load_recipe, shipped
+from token_catalog.ingest.run import ingest
+from token_catalog.ingest.source.resolve import Options
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-QUESTIONS = ROOT / "queries" / "README.md"
-_PAIR = re.compile(r"```sql\n(?P<sql>.*?)```\n\n```text\n(?P<text>.*?)```\n", re.DOTALL)
+DOCS = ROOT / "docs"
+CONTRACT = ROOT / "catalog" / "README.md"
+QUESTIONS, MORE_QUESTIONS = DOCS / "questions.md", DOCS / "more-questions.md"
+FOLDERS = ("catalog", "docs", "ingest", "queries", "tensors", "tests")
+PAGES = (README, *sorted(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md")))
+
+_BLOCK = re.compile(
+    r"(?P<skipped><!-- not run: .*? -->\n)?```(?P<language>\w+)\n(?P<code>.*?)^```$"
+    r"(?:\n\n```text\n(?P<answer>.*?)^```$)?",
+    re.DOTALL | re.MULTILINE,
+)
 
 
-def pairs(page: str) -> list[tuple[str, str]]:
-    """Return each question's SQL and the answer printed under it."""
-    return [(match["sql"], match["text"]) for match in _PAIR.finditer(page)]
+class Block(NamedTuple):
+    """A block of code on a page, and what is printed under it, if anything is."""
+
+    language: str
+    code: str
+    answer: str | None
+    is_run: bool
 
 
-def answer(catalog: Path, sql: str, cwd: Path) -> str:
+def blocks(page: Path, language: str) -> list[Block]:
+    """Return a page's blocks of code in a language, in their order."""
+    found = (_block(match) for match in _BLOCK.finditer(page.read_text(encoding="utf-8")))
+    return [block for block in found if block.language == language]
+
+
+def _block(match: re.Match[str]) -> Block:
+    return Block(match["language"], match["code"], match["answer"], match["skipped"] is None)
+
+
+def questions(page: Path) -> list[Block]:
+    """Return a page's SQL that has its answer under it."""
+    return [block for block in blocks(page, "sql") if block.answer is not None]
+
+
+def shell_answer(catalog: Path, sql: str, cwd: Path) -> str:
     """Return what the DuckDB shell prints, opened as the README says, in the folder `cwd`."""
     done = shell_run(catalog, sql, cwd=cwd)
-    return re.sub(
-        r"\s+\n", "\n", done.stdout.strip("\n") + "\n" + done.stderr.partition("open.sql\n")[2].strip("\x1b[0m\n")
-    )
+    told = done.stderr.partition("open.sql\n")[2].strip("\x1b[0m\n")
+    return re.sub(r"\s+\n", "\n", done.stdout.strip("\n") + "\n" + told)
 
 
-def write(catalog: Path, page: Path) -> None:
-    """Put the shell's answers into a page; it is opened in the project's folder, where `.read` finds the files."""
-    text = page.read_text(encoding="utf-8")
-    answered = _PAIR.sub(lambda m: f"```sql\n{m['sql']}```\n\n```text\n{answer(catalog, m['sql'], ROOT)}```\n", text)
-    page.write_text(answered, encoding="utf-8")
+def more_questions_catalog(demo: Path, folder: Path) -> Path:
+    """Return the catalog that `more-questions.md` describes, made from the demo's by the page's own blocks."""
+    catalog, recipe = folder / "token-catalog", folder / "notebooks.toml"
+    shutil.copytree(demo, catalog, symlinks=True)
+    (block,) = blocks(MORE_QUESTIONS, "toml")
+    recipe.write_text(block.code, encoding="utf-8")
+    add_references(catalog, MINILM, load_additions(recipe), "auto")
+    (block,) = blocks(MORE_QUESTIONS, "python")
+    with chdir(folder):
+        exec(block.code.replace("FOLDER", str(minilm_folder())), {})  # noqa: S102
+    options = Options(name=f"{MINILM}-bf16", tokenizer=str(minilm_folder()))
+    ingest(catalog, str(folder / "W.safetensors"), options, recipe=load_recipe(shipped(MINILM.lower())))
+    return catalog
 
 
-if __name__ == "__main__":
-    write(Path(sys.argv[1]).resolve(), ROOT / sys.argv[2] if len(sys.argv) > 2 else README)
+def answered(text: str, answer: Callable[[Block], str]) -> str:
+    """Return a page's text with other answers under its blocks of SQL and Python."""
+
+    def replaced(match: re.Match[str]) -> str:
+        block = _block(match)
+        if block.language not in ("sql", "python") or block.answer is None or not block.is_run:
+            return match[0]
+        return f"```{block.language}\n{block.code}```\n\n```text\n{answer(block)}```"
+
+    return _BLOCK.sub(replaced, text)
+
+
+class Interpreter:
+    """Runs a page's Python, block after block, in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Begin with no names defined."""
+        self._folder = folder
+        self._names: dict[str, Any] = {}
+
+    def run(self, code: str) -> str:
+        """Run a block; return what it prints."""
+        printed = io.StringIO()
+        with chdir(self._folder), redirect_stdout(printed):
+            exec(code, self._names)  # noqa: S102
+        return re.sub(r"[ \t]+\n", "\n", printed.getvalue())

@@ -1,0 +1,72 @@
+"""`make docs`: writes what the pages have from the product itself: every command's help, and every answer.
+
+`python -m tests.support.write_pages commands` writes `docs/commands.md` alone, at once; without an argument, the demo's
+model is ingested in a temporary folder, and every question of the pages is asked of it.
+"""
+
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import typer.main
+
+from tests.support import pages
+from token_catalog.cli import app
+from token_catalog.ingest.demo import ingest_demo
+
+COMMANDS = pages.DOCS / "commands.md"
+_WIDTH = 100
+# Nothing in the list of commands is cut short.
+_LIST_WIDTH = 130
+_HEAD = """\
+# Commands
+
+What `-h` prints, written by `make docs`. `token-catalog` and `python -m token_catalog` are the same.
+"""
+
+
+def commands_page() -> str:
+    """Return the page of every command's help, at a width that no terminal changes."""
+    group = typer.main.get_group(app)
+    context = group.make_context("token-catalog", [], resilient_parsing=True, terminal_width=_LIST_WIDTH)
+    parts = [_HEAD, _fenced(group.get_help(context))]
+    for name, command in group.commands.items():
+        inner = command.make_context(name, [], parent=context, resilient_parsing=True, terminal_width=_WIDTH)
+        parts += [f"## {name}\n", _fenced(command.get_help(inner))]
+    return "\n".join(parts)
+
+
+def _fenced(text: str) -> str:
+    lines = "\n".join(line.rstrip() for line in text.strip().splitlines())
+    return f"```text\n{lines}\n```\n"
+
+
+def write_answers(demo: Path, folder: Path) -> None:
+    """Put the answers of the demo's catalog, and of the one that `more-questions.md` describes, into the pages."""
+    more = pages.more_questions_catalog(demo, folder)
+    for page in pages.PAGES:
+        asked = more if page == pages.MORE_QUESTIONS else demo
+        text = page.read_text(encoding="utf-8")
+        written = pages.answered(text, partial(_answer, asked))
+        if written != text:
+            page.write_text(written, encoding="utf-8")
+            print(f"wrote {page.relative_to(pages.ROOT)}")
+
+
+def _answer(catalog: Path, block: pages.Block) -> str:
+    return pages.shell_answer(catalog, block.code, pages.ROOT)
+
+
+def main() -> None:
+    """Write the page of commands and, unless that is all that is asked for, the answers."""
+    COMMANDS.write_text(commands_page(), encoding="utf-8")
+    if sys.argv[1:] != ["commands"]:
+        with tempfile.TemporaryDirectory() as folder:
+            demo = Path(folder, "demo")
+            ingest_demo(demo, "auto")
+            write_answers(demo, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
