@@ -47,7 +47,7 @@ def _check_parts(connection: "duckdb.DuckDBPyConnection", model: str) -> None:
         raise CatalogError(
             f"{model}: lacks what the notebooks' files are made of: {'; '.join(lacking)}. The recipe "
             "qwen3-4b-instruct-2507 has all that; for another model, `token-catalog add-references` adds some of these "
-            "names (queries/README.md has a recipe)"
+            "names (docs/more-questions.md has a recipe)"
         )
 
 

@@ -147,7 +147,10 @@ def test_no_cosine_is_past_one(two: Path) -> None:
 
 
 def test_past_the_last_bit_of_fp64_the_shell_rounds_what_fp64_gives_it(tmp_path: Path) -> None:
-    """The limit the README names: 1 + 2⁻⁸ is halfway, and 2⁻⁶⁰ more is lost in the sum. The ingest's own is exact."""
+    """The limit that docs/precision.md names: 1 + 2⁻⁸ is halfway, and 2⁻⁶⁰ more is lost in the sum.
+
+    The ingest's own is exact.
+    """
     W = torch.tensor([[1, 2**-8, 2**-60, 0], [1, 2**-8, 2**-40, 0]]).bfloat16()
     ingest_bare(tmp_path / "c", W)
     assert [
