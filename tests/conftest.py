@@ -1,20 +1,29 @@
 """Fixtures: catalogs of the real model and of the replica, made once; nothing of the user's own is touched."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
+from tests.support.command_line import run
 from tests.support.helpers import REPLICA
 from tests.support.hub_server import Hub, serving_a_model
+from tests.support.made_once import made_once
 from tests.support.notebook_cells import Run, notebooks
-from tests.support.replica import Replica, write_replica
+from tests.support.replica import Replica, load_replica, write_replica
 from tests.support.replica_figures import Value, figures, write_table
-from token_catalog.ingest.demo import ingest_demo
 from token_catalog.ingest.recipe.recipe import load_recipe, shipped
 from token_catalog.ingest.run import ingest
 from token_catalog.ingest.source.resolve import Options
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Keep torch to one thread: small matrices gain nothing by two, and workers beside each other wait for them."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
@@ -29,23 +38,39 @@ def _no_catalog_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def minilm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the demo's catalog, of all-MiniLM-L6-v2. Read it; don't publish to it."""
-    catalog = tmp_path_factory.mktemp("minilm") / "catalog"
-    ingest_demo(catalog, "auto")
-    return catalog
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the demo's `catalog`, and what the command printed: `stdout` and `stderr`."""
+
+    def make(folder: Path) -> None:
+        done = run("demo", "--profile", "--catalog", folder / "catalog")
+        assert done.returncode == 0, done.stderr
+        (folder / "stdout").write_text(done.stdout)
+        (folder / "stderr").write_text(done.stderr)
+
+    return made_once(tmp_path_factory, "demo", make)
+
+
+@pytest.fixture(scope="session")
+def minilm(demo: Path) -> Path:
+    """Return the demo's catalog, of all-MiniLM-L6-v2. Read it; don't publish to it, nor open it to write."""
+    return demo / "catalog"
 
 
 @pytest.fixture(scope="session")
 def replica(tmp_path_factory: pytest.TempPathFactory) -> Replica:
     """Return a small replica of the study's matrix."""
-    return write_replica(tmp_path_factory.mktemp("replica"))
+    return load_replica(made_once(tmp_path_factory, "replica", write_replica))
 
 
 @pytest.fixture(scope="session")
-def replica_figures(replica: Replica) -> dict[str, Value]:
+def replica_figures(replica: Replica, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Value]:
     """Return its figures, computed by nothing of the product."""
-    return figures(replica.W, replica.tokenizer)
+
+    def make(folder: Path) -> None:
+        (folder / "figures.json").write_text(json.dumps(figures(replica.W, replica.tokenizer)))
+
+    found: dict[str, Value] = json.loads((made_once(tmp_path_factory, "figures", make) / "figures.json").read_text())
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -57,17 +82,25 @@ def replica_table(replica_figures: dict[str, Value], tmp_path_factory: pytest.Te
 @pytest.fixture(scope="session")
 def replica_catalog(replica: Replica, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return its catalog, with the notebooks' recipe, on the CPU as their cells are. Read it; don't publish to it."""
-    catalog = tmp_path_factory.mktemp("replica_catalog") / "catalog"
-    recipe = load_recipe(shipped("qwen3-4b-instruct-2507"))
-    options = Options(name=REPLICA, tokenizer=str(replica.tokenizer))
-    ingest(catalog, str(replica.weights), options, recipe=recipe, device="cpu")
-    return catalog
+
+    def make(folder: Path) -> None:
+        recipe = load_recipe(shipped("qwen3-4b-instruct-2507"))
+        options = Options(name=REPLICA, tokenizer=str(replica.tokenizer))
+        ingest(folder / "catalog", str(replica.weights), options, recipe=recipe, device="cpu")
+
+    return made_once(tmp_path_factory, "replica_catalog", make) / "catalog"
 
 
 @pytest.fixture(scope="session")
 def alone(replica: Replica, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Return the notebooks' cells run on its W alone, and their files. Read them; don't write there."""
-    return notebooks(replica.W, tmp_path_factory.mktemp("alone"), oriented_by=124)
+
+    def make(folder: Path) -> None:
+        printed = notebooks(replica.W, folder, oriented_by=124).printed
+        torch.save(printed, folder / "printed.pt")
+
+    folder = made_once(tmp_path_factory, "alone", make)
+    return Run(folder, torch.load(folder / "printed.pt", weights_only=False))
 
 
 @pytest.fixture

@@ -11,8 +11,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.command_line import refused, run
+from tests.support.command_line import refused, run, run_apart
+from tests.support.crash import publish
 from tests.support.helpers import MINILM, bf16_matrix, save_bare
+from tests.support.models import EMBEDDING, matrix_of, save_tensors, save_tokenizer
 from token_catalog.queries.session import find_shell
 
 COMMANDS = (
@@ -29,23 +31,31 @@ def test_every_command_has_help_with_an_example_to_paste(command: str) -> None:
 
 
 def test_the_commands_are_those_of_the_table() -> None:
-    listed = run("--help").stdout.partition("Commands:")[2]
+    listed = run_apart("--help").stdout.partition("Commands:")[2]
     assert tuple(line.split()[0] for line in listed.strip().splitlines()) == COMMANDS
 
 
-def test_the_demo_answers_and_says_what_to_type_next(tmp_path: Path) -> None:
-    done = run("demo", "--catalog", str(tmp_path / "c"), "--profile")
-    assert done.returncode == 0, done.stderr
-    assert "[MASK]" in done.stdout
-    assert "[unused733]" in done.stdout
-    assert "linked up to a distance of 0.33 (1/3 of " in done.stdout
-    assert "components at 0.3 (0.9 of the radius)" in done.stdout
-    assert re.search("unused +│ +993 ", done.stdout)
-    assert re.search("│ +1603 │ +1 │", done.stdout)
-    assert f"duckdb -readonly -init {tmp_path / 'c' / 'open.sql'}" in done.stdout
-    assert "peak memory" in done.stderr
-    again = run("demo", "--catalog", str(tmp_path / "c"))
-    assert again.returncode == 0, again.stderr
+def test_the_demo_answers_and_says_what_to_type_next(demo: Path) -> None:
+    printed, errors = ((demo / name).read_text() for name in ("stdout", "stderr"))
+    assert "[MASK]" in printed
+    assert "[unused733]" in printed
+    assert "linked up to a distance of 0.33 (1/3 of " in printed
+    assert "components at 0.3 (0.9 of the radius)" in printed
+    assert re.search("unused +│ +993 ", printed)
+    assert re.search("│ +1603 │ +1 │", printed)
+    assert f"duckdb -readonly -init {demo / 'catalog' / 'open.sql'}" in printed
+    assert "peak memory" in errors
+
+
+def test_the_demo_can_be_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_tensors(tmp_path / "m", {EMBEDDING: matrix_of(1)})
+    save_tokenizer(tmp_path / "m", 40, "[unused{}]")
+    monkeypatch.setattr("token_catalog.ingest.demo.demo_model", lambda: tmp_path / "m")
+    monkeypatch.setattr("token_catalog.queries.demo.show_demo", lambda *_: None)  # it asks for tokens that are not here
+    for _ in range(2):
+        done = run("demo", "--catalog", tmp_path / "c")
+        assert done.returncode == 0, done.stderr
+        assert f"catalogued {MINILM}" in done.stdout
 
 
 def test_sql_writes_tables_csv_json_and_parquet(minilm: Path, tmp_path: Path) -> None:
@@ -100,25 +110,26 @@ def test_wrong_sql_and_wrong_options_are_told_in_a_line_or_two(minilm: Path, tmp
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
-    done = run("--debug", "models", "--catalog", str(tmp_path / "none"))
+    done = run_apart("--debug", "models", "--catalog", str(tmp_path / "none"))
     assert "Traceback" in done.stderr
     assert done.returncode != 0
 
 
-def test_the_shell_is_narrowed_to_a_model_and_locks_nobody_out(minilm: Path) -> None:
+def test_the_shell_is_narrowed_to_a_model_and_locks_nobody_out(tmp_path: Path) -> None:
     """A read-write opener is who DuckDB would lock out."""
-    database = minilm / "catalog.duckdb"
-    opener = f".shell '{find_shell()}' '{database}' '.tables'"
-    script = f"select count(*) as n, getvariable('model') as model from tokens;\n{opener}"
-    done = run("shell", "--catalog", str(minilm), MINILM, stdin=script)
-    assert "30522" in done.stdout
-    assert MINILM in done.stdout
+    catalog = tmp_path / "c"
+    publish(catalog, {"a": 3})
+    publish(catalog, {"b": 4})
+    opener = f".shell '{find_shell()}' '{catalog / 'catalog.duckdb'}' '.tables'"
+    script = f"select 10 * count(*) as n, getvariable('model') as model from tokens;\n{opener}"
+    done = run_apart("shell", "--catalog", catalog, "a", stdin=script)
+    assert re.search("30 │ a ", done.stdout)
     assert "principal_components" in done.stdout
     assert "lock" not in done.stderr
 
 
 def test_the_catalog_is_found_through_the_environment(minilm: Path) -> None:
-    done = run("models", env={"TOKEN_CATALOG": str(minilm)})
+    done = run_apart("models", env={"TOKEN_CATALOG": str(minilm)})
     assert MINILM in done.stdout
 
 

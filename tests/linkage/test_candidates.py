@@ -37,15 +37,6 @@ WIDE = 1_000
 INTEGERS = st.integers(0, 2**31)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Keep torch to one thread: matrices this small gain nothing by two, and wait long where processors are busy."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
-
-
 def prepared(W: Tensor) -> Candidates:
     """Return candidates for a matrix of finite rows, as `ingest.features.link` makes them."""
     X = W.double().numpy()

@@ -21,9 +21,10 @@ def save_tensors(folder: Path, tensors: dict[str, torch.Tensor], **config: Any) 
     return folder
 
 
-def save_tokenizer(folder: Path, n_tokens: int) -> None:
-    """Save a tokenizer whose entries are w0, w1, …."""
-    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(n_tokens)}, unk_token="w0"))  # noqa: S106
+def save_tokenizer(folder: Path, n_tokens: int, word: str = "w{}") -> None:
+    """Save a tokenizer whose entries are w0, w1, …, or other words with a number."""
+    entries = {word.format(i): i for i in range(n_tokens)}
+    words = Tokenizer(models.WordLevel(entries, unk_token=word.format(0)))
     transformers.PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(folder)
 
 
