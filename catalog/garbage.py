@@ -13,11 +13,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from token_catalog.catalog import paths
-from token_catalog.catalog.state import State, current_generation, state_of
+from token_catalog.catalog.state import State, current_generation, is_being_published, state_of
 
-# What is in staging: an ingest's folder, with a lock beside it that is held for as long as the ingest lives;
-# the rest is written under the catalog's lock.
-INGEST = "ingest-"
+# What else is in staging, written under the catalog's lock.
 SWAP = "swap-"
 _TRASH = "trash-"
 LOCK_SUFFIX = ".lock"
@@ -25,7 +23,7 @@ LOCK_SUFFIX = ".lock"
 
 def version_name(staged: Path) -> str:
     """Return what an ingest's versions are called: as its staging, so that what a dead one moved in is known."""
-    return staged.name.removeprefix(INGEST)
+    return staged.name.removeprefix(paths.INGEST)
 
 
 def generations(catalog: Path) -> list[Path]:
@@ -34,9 +32,10 @@ def generations(catalog: Path) -> list[Path]:
 
 
 def versions_on_disk(catalog: Path, state: State) -> set[str]:
-    """Return every version folder of these models."""
+    """Return every version folder of these models, but for those that were only moved in."""
     folders = (catalog / paths.MODELS / paths.slug(model) for model in state.models)
-    return {version.relative_to(catalog).as_posix() for folder in folders for version in folder.glob("*")}
+    versions = (version for folder in folders for version in folder.glob("*"))
+    return {path.relative_to(catalog).as_posix() for path in versions if not is_being_published(catalog, path)}
 
 
 def clear(catalog: Path, wanted: set[str], previous: Path | None = None, also: Iterable[str] = ()) -> int:
@@ -75,7 +74,7 @@ def _clear_staging(catalog: Path, wanted: set[str]) -> int:
     for path in (*staged.glob(f"{SWAP}*"), *staged.glob(f"{_TRASH}*")):
         shutil.rmtree(path, ignore_errors=True)
         n_cleared += 1
-    for folder in sorted({path.with_suffix("") for path in staged.glob(f"{INGEST}*")}):
+    for folder in sorted({path.with_suffix("") for path in staged.glob(f"{paths.INGEST}*")}):
         lock = FileLock(f"{folder}{LOCK_SUFFIX}", timeout=0)
         with suppress(OSError), lock:  # a Timeout, where it is held; or another user's
             moved_in = (catalog / paths.MODELS).glob(f"*/{version_name(folder)}")
@@ -97,8 +96,8 @@ def discard(catalog: Path, folder: Path) -> int:
 
 
 def drop_empty(catalog: Path) -> None:
-    """Delete the folders of models that have no version."""
-    for folder in (catalog / paths.MODELS).glob("*"):
+    """Delete the folders of models that have no version, and the folder of models where it has none."""
+    for folder in (*(catalog / paths.MODELS).glob("*"), catalog / paths.MODELS):
         with suppress(OSError):  # it isn't empty
             folder.rmdir()
 

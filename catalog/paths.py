@@ -20,6 +20,9 @@ STATE = "state.json"
 MODELS = "models"
 MANIFEST = "manifest.json"
 STAGING = ".staging"
+# In staging: an ingest's folder, named as the versions that it writes, with a lock beside it that is held for as long
+# as the ingest lives.
+INGEST = "ingest-"
 LOCK = ".lock"
 
 DEFAULT_CATALOG = "token-catalog"

@@ -3,7 +3,8 @@
 Version folders are written in staging, synced and renamed into place; then a new generation (a database file and
 the versions it reads) is built beside the old one, and `catalog.duckdb`, a symlink, is swapped to it. That swap is the
 commit: a process killed before it leaves the old catalog, after it the new one, and what it left lying is cleared by
-the next publish. A file lock orders publishers; readers and open shells take no part in it.
+the next publish. A version that was moved in only is told by its staging folder, which is deleted last. A file lock
+orders publishers; readers and open shells take no part in it.
 """
 
 import json
@@ -11,7 +12,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +23,6 @@ from token_catalog.catalog import paths
 from token_catalog.catalog.build import build_database, open_sql
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.garbage import (
-    INGEST,
     LOCK_SUFFIX,
     SWAP,
     clear,
@@ -41,7 +41,7 @@ from token_catalog.catalog.state import (
     newest_on_disk,
     read_state,
     require,
-    shown_state,
+    state_of,
 )
 from token_catalog.catalog.tables import sync_file
 
@@ -90,7 +90,7 @@ class Staging:
                 _seal(self._folder / version.folder, model, version.name)
         names = {model: version.name for model, version in self._versions.items()}
         with _locked(self._catalog):
-            state = _settled(self._catalog)
+            state = read_state(self._catalog)
             self._share(state)
             taken = conflicts(state, names)
             if taken and not replace:
@@ -166,7 +166,7 @@ def staging(catalog: Path) -> Iterator[Staging]:
     catalog = prepare(catalog)
     # In the order of time, so that the newest version of a model is the last.
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}"
-    folder = catalog / paths.STAGING / f"{INGEST}{stamp}"
+    folder = catalog / paths.STAGING / f"{paths.INGEST}{stamp}"
     lock = FileLock(f"{folder}{LOCK_SUFFIX}")
     try:
         with _locked(catalog):
@@ -228,7 +228,9 @@ def rebuild(catalog: Path) -> Rebuilt:
     with _locked(catalog):
         state = read_state(catalog)
         # First, for what a dead process left of other models is nothing to adopt; an older version may be, of these.
-        n_cleared = clear(catalog, state.folders() | versions_on_disk(catalog, state))
+        # The newest generation stays, should none be current: whoever dies here, the next publish knows what it named.
+        newest = max(generations(catalog), key=_number, default=None)
+        n_cleared = clear(catalog, state.folders() | versions_on_disk(catalog, state), newest)
         on_disk = newest_on_disk(catalog)
         models = {
             model: version if is_whole(catalog / version.folder) else on_disk.get(model)
@@ -268,24 +270,29 @@ def _locked(catalog: Path) -> Iterator[None]:
 
 
 def _settled(catalog: Path) -> State:
-    """Return what the catalog shows, having published what is on disk where no generation tells.
+    """Return what the catalog shows, published anew where no generation tells.
 
-    A version may be moved in only beside a generation that doesn't name it: otherwise one that is there already and
-    one that a dead process was about to publish look the same.
+    What is removed is cleared by the generation that named it, whoever dies in between.
     """
-    state = shown_state(catalog)
-    if state is None:
-        state = State(newest_on_disk(catalog))
+    state = read_state(catalog)
+    generation = current_generation(catalog)
+    if generation is None or state_of(generation) is None:
         _swap(catalog, state)
     return state
+
+
+def _number(generation: Path) -> int:
+    return int(generation.name)
 
 
 def _swap(catalog: Path, state: State) -> Path | None:
     """Build the next generation and point `catalog.duckdb` at it; return the generation it pointed at before."""
     previous = current_generation(catalog)
-    number = max((int(generation.name) for generation in generations(catalog)), default=0) + 1
+    number = max(map(_number, generations(catalog)), default=0) + 1
     generation = catalog / paths.GENERATIONS / f"{number:06}"
     building = catalog / paths.STAGING / f"{SWAP}{uuid.uuid4().hex}"
+    script = catalog / paths.OPEN_SQL
+    had_script = script.exists()
     try:
         _build_generation(building / generation.name, catalog, state)
         _write(building / paths.OPEN_SQL, open_sql())
@@ -293,13 +300,17 @@ def _swap(catalog: Path, state: State) -> Path | None:
         generation.parent.mkdir(exist_ok=True)
         (building / generation.name).rename(generation)
         sync_file(generation.parent)
-        (building / paths.OPEN_SQL).replace(catalog / paths.OPEN_SQL)
+        (building / paths.OPEN_SQL).replace(script)
         sync_file(catalog)  # all that the link leads to is on the disk before the link is
         (building / paths.DATABASE).replace(catalog / paths.DATABASE)
         sync_file(catalog)
     except BaseException:
         if current_generation(catalog) != generation:
             discard(catalog, generation)
+            with suppress(OSError):  # it isn't empty, or isn't there
+                generation.parent.rmdir()
+            if not had_script:
+                script.unlink(missing_ok=True)
         raise
     finally:
         shutil.rmtree(building, ignore_errors=True)

@@ -84,13 +84,9 @@ def require(catalog: Path) -> Path:
 
 def read_state(catalog: Path) -> State:
     """Return what the current generation shows; with no readable generation, the newest whole version of each model."""
-    return shown_state(catalog) or State(newest_on_disk(catalog))
-
-
-def shown_state(catalog: Path) -> State | None:
-    """Return what the current generation shows; None where there is none that can be read."""
     generation = current_generation(catalog)
-    return state_of(generation) if generation else None
+    shown = state_of(generation) if generation else None
+    return shown or State(newest_on_disk(catalog))
 
 
 def state_of(generation: Path) -> State | None:
@@ -127,15 +123,23 @@ def named(versions: Mapping[str, Version], name: str) -> list[str]:
 
 
 def newest_on_disk(catalog: Path) -> dict[str, Version]:
-    """Return the newest whole version of each model under `models/`."""
+    """Return the newest whole version of each model under `models/`, but for those that were only moved in."""
     newest: dict[str, Version] = {}
     for path in sorted((catalog / paths.MODELS).glob(f"*/*/{paths.MANIFEST}")):
         with suppress(OSError, ValueError, KeyError, TypeError):
             manifest = json.loads(path.read_text(encoding="utf-8"))
             version = Version(manifest["name"], path.parent.relative_to(catalog).as_posix())
-            if is_whole(path.parent):
+            if is_whole(path.parent) and not is_being_published(catalog, path.parent):
                 newest[manifest["model"]] = version
     return newest
+
+
+def is_being_published(catalog: Path, folder: Path) -> bool:
+    """Whether the staging of a version is there still: unless a generation names it, it isn't published.
+
+    It is being moved in, or the process that moved it in died. Its staging goes after it was published or taken back.
+    """
+    return (catalog / paths.STAGING / f"{paths.INGEST}{folder.name}").exists()
 
 
 def is_whole(folder: Path) -> bool:

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import pytest
 from tests.support.crash import contents, leftovers, publish
 from tests.support.helpers import bf16_matrix, in_shell, ingest_bare, rows, save_bare
 from token_catalog import cli
-from token_catalog.catalog import paths
+from token_catalog.catalog import build, paths
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.publish import rebuild, remove, staging
 from token_catalog.catalog.schemas import TABLES
@@ -127,6 +127,40 @@ def test_a_lost_database_is_rebuilt_from_the_parquet_files(catalog: Path) -> Non
     shutil.rmtree(catalog / paths.GENERATIONS)
     assert rebuild(catalog).models == ["a", "p/input", "p/output"]
     assert contents(catalog) == before
+
+
+def test_a_publish_builds_the_database_once(catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+
+    def build_and_count(path: Path, catalog: Path, versions: Mapping[str, str]) -> None:
+        built.append(sorted(versions))
+        build.build_database(path, catalog, versions)
+
+    monkeypatch.setattr("token_catalog.catalog.publish.build_database", build_and_count)
+    publish(tmp_path / "new", {"p/input": 3, "p/output": 4})
+    assert built.pop() == ["p/input", "p/output"]
+    (catalog / paths.DATABASE).unlink()
+    publish(catalog, {"b": 2})
+    assert built.pop() == ["a", "b", "p/input", "p/output"]
+    assert remove(catalog, "p") == ["p/input", "p/output"]
+    assert built.pop() == ["a", "b"]
+    assert rebuild(catalog).models == built.pop()
+    assert built == []
+
+
+@pytest.mark.parametrize("step", ["build_database", "open_sql", "Path.symlink_to", "Path.replace", "sync_file"])
+def test_a_first_publish_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    def fail(*_: object) -> None:
+        if step != "sync_file" or (tmp_path / paths.OPEN_SQL).exists():  # just before the database is put there
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(f"token_catalog.catalog.publish.{step}", fail)
+    with pytest.raises(OSError, match="No space left on device"):
+        publish(tmp_path, {"p/input": 3, "p/output": 4})
+    assert snapshot(tmp_path) == {paths.STAGING: False}
+    monkeypatch.undo()
+    publish(tmp_path, {"p/input": 5})
+    assert contents(tmp_path) == {"p/input": 5}
 
 
 def test_with_a_damaged_generation_the_newest_version_of_each_model_is_shown(catalog: Path) -> None:

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from token_catalog.catalog import build, paths
+from token_catalog.catalog import publish as publishing
 from token_catalog.catalog.publish import rebuild, remove, staging
 from token_catalog.catalog.schemas import FEATURES, MODELS, TOKENS, VECTORS, Table
 from token_catalog.catalog.state import read_state
@@ -33,7 +34,7 @@ _STEPS = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.symlink", "os.li
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
-def publish(catalog: Path, models: Contents, *, replace: bool = False) -> None:
+def publish(catalog: Path, models: Contents, replace: bool = False) -> None:
     """Publish matrices that have rows, and nothing in most columns; `a/input` and `a/output` are of the model `a`."""
     with staging(catalog) as area:
         for model, n_rows in models.items():
@@ -107,12 +108,38 @@ def _old(catalog: Path) -> None:
     publish(catalog, OLD, replace=True)  # so that the next has something to clear
 
 
+def _lost(catalog: Path) -> None:
+    """Leave the models' files, and no database over them."""
+    _old(catalog)
+    (catalog / paths.DATABASE).unlink()
+
+
+def _damaged(catalog: Path) -> None:
+    """Leave a database whose state can't be read."""
+    _old(catalog)
+    (catalog / paths.DATABASE).resolve().with_name(paths.STATE).write_text("{")
+
+
+def _moved_in(catalog: Path) -> None:
+    """Leave what a process moved in that died before it swapped, and no database."""
+    _lost(catalog)
+
+    def die(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    publishing._swap = die  # type: ignore[assignment]
+    assert _in_child(publish, catalog, NEW | {"new": 2}, True) == -signal.SIGKILL
+
+
 # What was there, what is done to it, and what the catalog may tell then.
 SCENARIOS: dict[str, tuple[Change | None, Change, Contents, Contents]] = {
     "first": (None, lambda catalog: publish(catalog, NEW), {}, NEW),
     "replace": (_old, lambda catalog: publish(catalog, NEW, replace=True), KEPT | OLD, KEPT | NEW),
     "share": (_old, lambda catalog: change_features(catalog, OLD), KEPT | OLD, KEPT | OLD),
     "remove": (_old, lambda catalog: remove(catalog, "p"), KEPT | OLD, KEPT),
+    "replace-lost": (_lost, lambda catalog: publish(catalog, NEW, replace=True), KEPT | OLD, KEPT | NEW),
+    "rebuild-moved-in": (_moved_in, rebuild, KEPT | OLD, KEPT | OLD),
+    "remove-damaged": (_damaged, lambda catalog: remove(catalog, "p"), KEPT | OLD, KEPT),
 }
 
 
@@ -140,9 +167,9 @@ def _what_lies(catalog: Path) -> str:
 def _check(catalog: Path, old: Contents, new: Contents, rebuilding: bool) -> None:
     """Check that a catalog is whole after a kill, goes on as if nothing had been, and clears what was left."""
     published = (catalog / paths.DATABASE).exists()
-    found = contents(catalog) if published else {}
+    found = contents(catalog) if published else old
     assert found in (old, new), found
-    if published and rebuilding:
+    if rebuilding and (catalog / paths.MODELS).exists():
         rebuild(catalog)
         assert contents(catalog) == found
         assert leftovers(catalog) == []
