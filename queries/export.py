@@ -5,23 +5,15 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.paths import slug
 from token_catalog.catalog.state import read_state, require
 from token_catalog.queries.flat_table import to_parquet
-from token_catalog.queries.tensors import STEMS, Arrays, notebook_tensors
+from token_catalog.queries.tensors import STEMS, notebook_tensors, save_tensors
 
 TARGETS = ("tensors", "parquet")
 _TENSORS = "tensors"
-
-
-class Save(Protocol):
-    """Writes arrays into a safetensors file: `ingest.weights.save_tensors`, for torch stays out of here."""
-
-    def __call__(self, path: Path, arrays: Arrays) -> None:
-        """Write the file whole."""
 
 
 def export_parquet(catalog: Path, model: str, output: Path | None, *, replace: bool) -> list[Path]:
@@ -32,7 +24,7 @@ def export_parquet(catalog: Path, model: str, output: Path | None, *, replace: b
     return _written(path.parent, {path.name: partial(to_parquet, catalog, model)})
 
 
-def export_tensors(catalog: Path, model: str, output: Path | None, save: Save, *, replace: bool) -> list[Path]:
+def export_tensors(catalog: Path, model: str, output: Path | None, *, replace: bool) -> list[Path]:
     """Write the notebooks' files into the folder `output`, else `tensors/<MODEL>`; return their paths."""
     model = read_state(require(catalog)).one_named(model)
     folder = output or Path(_TENSORS, *_parts(model))
@@ -41,7 +33,7 @@ def export_tensors(catalog: Path, model: str, output: Path | None, save: Save, *
     names = {stem: f"{stem}.safetensors" for stem in STEMS}
     _check_free([folder / name for name in names.values()], replace=replace)
     arrays = notebook_tensors(catalog, model)
-    return _written(folder, {name: partial(save, arrays=arrays[stem]) for stem, name in names.items()})
+    return _written(folder, {name: partial(save_tensors, arrays=arrays[stem]) for stem, name in names.items()})
 
 
 def _parts(model: str) -> list[str]:

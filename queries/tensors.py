@@ -1,11 +1,12 @@
 """What the study's notebooks saved, as arrays: the same files, keys, dtypes and shapes, from the catalog's tables.
 
 They are made of references and clusters that have the notebooks' names in the recipe that ships for
-Qwen3-4B-Instruct-2507. Memberships are the correctly rounded ones. `ingest.weights.save_tensors` writes the arrays.
+Qwen3-4B-Instruct-2507. Memberships are the correctly rounded ones. A file's bytes are those that safetensors writes.
 """
 
 import json
 from collections.abc import Callable, Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
 
+# safetensors' names, in the order in which tensors stand in a file: the wide ones first, so that each is aligned.
+_DTYPES = {"int64": "I64", "float32": "F32", "int32": "I32", "uint16": "BF16", "uint8": "U8", "bool": "BOOL"}
+
 
 def notebook_tensors(catalog: Path, model: str) -> dict[str, Arrays]:
     """Return `{file's stem: {key: array}}`; bf16 is there as its bits, in uint16, which no notebook saves.
@@ -30,6 +34,28 @@ def notebook_tensors(catalog: Path, model: str) -> dict[str, Arrays]:
     with asked(catalog, model) as connection:
         _check_parts(connection, model)
         return {stem: made(connection) for stem, (made, *_) in _FILES.items()}
+
+
+def save_tensors(path: Path, arrays: Arrays) -> None:
+    """Write arrays into a safetensors file, each under its key; uint16 is taken for the bits of bf16.
+
+    Without the safetensors package, whose way to write bf16 without torch differs between versions.
+    """
+    order = list(_DTYPES)
+    keys = sorted(arrays, key=lambda key: (order.index(arrays[key].dtype.name), key))
+    data = [arrays[key].astype(arrays[key].dtype.newbyteorder("<")).tobytes() for key in keys]
+    ends = list(accumulate(map(len, data)))
+    header = {
+        key: {
+            "dtype": _DTYPES[arrays[key].dtype.name],
+            "shape": arrays[key].shape,
+            "data_offsets": (end - len(raw), end),
+        }
+        for key, raw, end in zip(keys, data, ends, strict=True)
+    }
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(b"".join([len(text).to_bytes(8, "little"), text, *data]))
 
 
 def _check_parts(connection: "duckdb.DuckDBPyConnection", model: str) -> None:

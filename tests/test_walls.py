@@ -21,7 +21,7 @@ NEVER = {
 ONLY = {
     "duckdb": ("catalog", "queries"),
     "huggingface_hub": ("ingest.source",),
-    "safetensors": ("ingest.source.matrix", "queries.tensors"),
+    "safetensors": ("ingest.source.matrix",),
     "torch": ("ingest",),
     "transformers": ("ingest.source.vocabulary",),
     "typer": ("cli",),

@@ -16,7 +16,6 @@ from token_catalog.catalog.paths import default_catalog
 
 if TYPE_CHECKING:
     from token_catalog.ingest.report import Report
-    from token_catalog.queries.tensors import Arrays
 
 EXIT_FIGURE_FAILS = 1
 EXIT_BAD_INPUT = 2
@@ -352,17 +351,9 @@ def export(
     if to == "parquet":
         written = export_parquet(catalog, model, output, replace=replace)
     else:
-        written = export_tensors(catalog, model, output, _save_tensors, replace=replace)
+        written = export_tensors(catalog, model, output, replace=replace)
     for path in written:
         typer.echo(f"wrote {path}")
-
-
-def _save_tensors(path: Path, arrays: "Arrays") -> None:
-    from token_catalog.ingest.source.matrix import (
-        save_tensors,  # torch, which takes seconds: not before there is something to save
-    )
-
-    save_tensors(path, arrays)
 
 
 def main() -> None:

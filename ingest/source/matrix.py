@@ -1,4 +1,4 @@
-"""One stored matrix: opens a safetensors file and gives its rows in chunks. The only file that knows the format.
+"""One stored matrix: opens a safetensors file and gives its rows in chunks. The only file that reads the format.
 
 The file is memory-mapped: rows come in as they are asked for, and the whole matrix is never held in another type.
 """
@@ -13,9 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from token_catalog.catalog.errors import CatalogError
@@ -176,11 +174,3 @@ def _opened(path: Path) -> Any:
         raise CatalogError(f"{path}: not a safetensors file, or a damaged one ({error}); download it again") from None
     except OSError as error:
         raise CatalogError(f"{path}: can't be read ({error})") from None
-
-
-def save_tensors(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Write arrays into a safetensors file, each under its key; uint16 is taken for the bits of bf16."""
-    tensors = {key: torch.from_numpy(np.ascontiguousarray(array)) for key, array in arrays.items()}
-    bits = {key: value.view(torch.bfloat16) for key, value in tensors.items() if value.dtype == torch.uint16}
-    # safetensors' own file would be for this user's eyes only, and a full disk an error of its own.
-    path.write_bytes(save(tensors | bits))

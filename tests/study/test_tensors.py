@@ -1,14 +1,14 @@
 """Exported tensors beside the files that the notebooks' cells save; and what export does to files, and says of them."""
 
 import resource
-from collections.abc import Mapping
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from tests.support import notebook_cells
@@ -21,9 +21,9 @@ from token_catalog.catalog.errors import CatalogError
 from token_catalog.ingest.recipe.entries import Reference
 from token_catalog.ingest.recipe.recipe import LinkageDistances
 from token_catalog.ingest.run import ingest
-from token_catalog.ingest.source.matrix import save_tensors
 from token_catalog.ingest.source.resolve import Options
 from token_catalog.queries.export import export_parquet, export_tensors
+from token_catalog.queries.tensors import Arrays, save_tensors
 
 NAMES = (MEMBERS, TOKENS, LOGITS, MASK, FRAME)
 LIMITS = LinkageDistances(9, 9)
@@ -190,10 +190,28 @@ def test_later_notebooks_run_on_earlier_ones_files(
 
 def test_rows_that_are_not_finite_are_no_giant_cluster(small: Path, tmp_path: Path) -> None:
     """They have no component."""
-    export_tensors(small, "u/output", tmp_path, save_tensors, replace=False)
+    export_tensors(small, "u/output", tmp_path, replace=False)
     found = load_file(tmp_path / TOKENS)
     assert found["cluster_token_ids"].tolist() == [*range(20, 30)]
     assert found["cluster_mask"].tolist() == [False] * 20 + [True] * 10
+
+
+def test_a_file_is_the_same_to_the_byte_as_one_that_safetensors_writes(tmp_path: Path) -> None:
+    arrays: Arrays = {
+        "mask": np.array([True, False, True]),
+        "bytes": np.arange(5, dtype=np.uint8),
+        "ids": np.arange(7, dtype=np.int32),
+        "wide": np.arange(3, dtype=np.int64),
+        'é "quoted"': np.arange(6, dtype=np.float32).reshape(2, 3).T,
+        "a": np.ones(2, np.float32),
+        "none": np.empty((0, 4), np.float32),
+        "bits": np.array([0x3F80, 0xC000], np.uint16),
+    }
+    tensors = {key: torch.from_numpy(np.ascontiguousarray(array)) for key, array in arrays.items()}
+    tensors["bits"] = torch.tensor([1.0, -2.0], dtype=torch.bfloat16)
+    save_tensors(tmp_path / "ours", arrays)
+    assert (tmp_path / "ours").read_bytes() == save(tensors)
+    assert torch.equal(load_file(tmp_path / "ours")["bits"], tensors["bits"])
 
 
 # --- which files
@@ -201,7 +219,7 @@ def test_rows_that_are_not_finite_are_no_giant_cluster(small: Path, tmp_path: Pa
 
 def test_a_model_without_the_clusters_is_told_each_of_them(minilm: Path, tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match=MINILM) as error:
-        export_tensors(minilm, MINILM, tmp_path / "out", save_tensors, replace=False)
+        export_tensors(minilm, MINILM, tmp_path / "out", replace=False)
     for lacking in (
         "reference 1.4a (sky) and cluster 1.4a:cosine-mode for 1.4a_cluster_members",
         "cluster spike for 1.4h_cluster_tokens",
@@ -215,7 +233,7 @@ def test_a_model_without_the_clusters_is_told_each_of_them(minilm: Path, tmp_pat
 
 def test_a_1_4a_that_is_no_place_on_the_sky_is_refused(small: Path, tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match=r"reference 1\.4a \(sky, not a token\) for 1\.4a_cluster_members"):
-        export_tensors(small, "u/input", tmp_path / "out", save_tensors, replace=False)
+        export_tensors(small, "u/input", tmp_path / "out", replace=False)
     assert not (tmp_path / "out").exists()
 
 
@@ -233,7 +251,7 @@ def test_files_that_are_there_are_kept_unless_they_are_to_be_replaced(to: str, s
 
     def export(*, replace: bool) -> list[Path]:
         if to == "tensors":
-            return export_tensors(small, ODD, tmp_path, save_tensors, replace=replace)
+            return export_tensors(small, ODD, tmp_path, replace=replace)
         return export_parquet(small, ODD, path, replace=replace)
 
     with pytest.raises(CatalogError, match=f"{path.name}: there already; --replace writes over"):
@@ -247,26 +265,31 @@ def test_files_that_are_there_are_kept_unless_they_are_to_be_replaced(to: str, s
 
 
 @pytest.mark.parametrize("there", [False, True])
-def test_a_failure_half_way_leaves_what_was_there(there: bool, small: Path, tmp_path: Path) -> None:
+def test_a_failure_half_way_leaves_what_was_there(
+    there: bool, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if there:
-        export_tensors(small, ODD, tmp_path, save_tensors, replace=False)
+        export_tensors(small, ODD, tmp_path, replace=False)
     before = contents(tmp_path)
 
-    def save(path: Path, arrays: Mapping[str, Any]) -> None:
+    def save(path: Path, arrays: Arrays) -> None:
         save_tensors(path, arrays)
         if path.name.startswith(FRAME):  # the last
             raise OSError(28, "No space left on device")
 
+    monkeypatch.setattr("token_catalog.queries.export.save_tensors", save)
     with pytest.raises(OSError, match="No space left on device"):
-        export_tensors(small, ODD, tmp_path, save, replace=there)
+        export_tensors(small, ODD, tmp_path, replace=there)
     assert contents(tmp_path) == before
     assert len(before) == 5 * there
 
 
-def test_a_full_disk_is_an_error_that_is_told_without_a_traceback(small: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_that_is_told_without_a_traceback(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A limit on the size of files stands in for the disk; these two classes are what the command line tells."""
 
-    def save(path: Path, arrays: Mapping[str, Any]) -> None:
+    def save(path: Path, arrays: Arrays) -> None:
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
         try:
@@ -274,8 +297,9 @@ def test_a_full_disk_is_an_error_that_is_told_without_a_traceback(small: Path, t
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
+    monkeypatch.setattr("token_catalog.queries.export.save_tensors", save)
     with pytest.raises((CatalogError, OSError)):
-        export_tensors(small, ODD, tmp_path, save, replace=False)
+        export_tensors(small, ODD, tmp_path, replace=False)
     assert contents(tmp_path) == {}
 
 
@@ -291,17 +315,17 @@ def test_what_is_no_file_is_never_written_over(small: Path, tmp_path: Path) -> N
         with pytest.raises(
             CatalogError, match=r"1\.5c_cluster_logits\.safetensors: is no file, so none is written over"
         ):
-            export_tensors(small, ODD, tmp_path, save_tensors, replace=replace)
+            export_tensors(small, ODD, tmp_path, replace=replace)
         with pytest.raises(CatalogError, match="is no file, so none is written over it"):
             export_parquet(small, ODD, tmp_path, replace=replace)
         with pytest.raises(CatalogError, match="file: is a file, and tensors go into a folder"):
-            export_tensors(small, ODD, tmp_path / "file", save_tensors, replace=replace)
+            export_tensors(small, ODD, tmp_path / "file", replace=replace)
     assert {path.name for path in tmp_path.iterdir()} == {"1.5c_cluster_logits.safetensors", "file"}
 
 
 def test_exported_files_can_be_read_by_whom_other_files_can(small: Path, tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
-    paths = export_tensors(small, ODD, tmp_path, save_tensors, replace=False)
+    paths = export_tensors(small, ODD, tmp_path, replace=False)
     paths += export_parquet(small, ODD, tmp_path / "m.parquet", replace=False)
     assert {path.stat().st_mode for path in paths} == {(tmp_path / "plain").stat().st_mode}
 
@@ -310,7 +334,7 @@ def test_files_go_below_where_one_stands_under_the_models_name(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    tensors = export_tensors(small, ODD, None, save_tensors, replace=False)
+    tensors = export_tensors(small, ODD, None, replace=False)
     assert tensors == [Path("tensors", ODD, name) for name in NAMES]
     flat = [
         path for model in (ODD, "u/output", "../../x") for path in export_parquet(small, model, None, replace=False)
@@ -322,7 +346,7 @@ def test_files_go_below_where_one_stands_under_the_models_name(
 def test_a_name_with_two_matrices_is_an_error_that_names_both(small: Path, tmp_path: Path) -> None:
     several = "'u': has 2 matrices; name one: u/input, u/output"
     with pytest.raises(CatalogError, match=several):
-        export_tensors(small, "u", tmp_path, save_tensors, replace=False)
+        export_tensors(small, "u", tmp_path, replace=False)
     with pytest.raises(CatalogError, match=several):
         export_parquet(small, "u", tmp_path / "u.parquet", replace=False)
     assert contents(tmp_path) == {}
