@@ -12,3 +12,14 @@ def plain(text: str) -> str:
     naïve\\x1b[31m\\n
     """
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def listed(names: object, most: int = 6) -> str:
+    """Return some names for a message.
+
+    >>> listed(["b", "a"]), listed(["a", "b", "c"], most=2)
+    ("'a', 'b'", "'a', 'b' and 1 more")
+    """
+    quoted = [f"'{name}'" for name in sorted(names)]  # type: ignore[call-overload]
+    more = f" and {len(quoted) - most} more" if len(quoted) > most else ""
+    return ", ".join(quoted[:most]) + more if quoted else "none"

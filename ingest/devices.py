@@ -17,10 +17,10 @@ def fp64_device(name: str) -> torch.device:
     """
     there = {"auto": True, "cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name not in there:
-        raise CatalogError(f"--device {name}: unknown; one of {', '.join(DEVICES)}")
+        raise CatalogError(f"`device={name}`: unknown; one of {', '.join(DEVICES)}")
     if not there[name]:
         raise CatalogError(
-            f"--device {name}: this machine has none that torch {torch.__version__} can use; try --device auto"
+            f"`device={name}`: this machine has none that torch {torch.__version__} can use; try `device=auto`"
         )
     on_cuda = name == "cuda" or (name == "auto" and there["cuda"])
     return torch.device("cuda", torch.cuda.current_device()) if on_cuda else torch.device("cpu")
@@ -57,4 +57,4 @@ def enough_memory(model: str) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError:
-        raise CatalogError(f"{model}: the GPU's memory isn't enough; try --device cpu") from None
+        raise CatalogError(f"{model}: the GPU's memory isn't enough; try `device=cpu`") from None

@@ -1,12 +1,13 @@
-"""What an ingest, or a later change, tells: what it did, chose and found, and the seconds that its stages took."""
+"""What an ingest, or a later change, tells: what it did, chose and found, how long, and how far it is."""
 
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 
 @dataclass
@@ -30,15 +31,11 @@ class Report:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
 
 
-# (items, the stage's name, how many there are) -> the items
-Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
-
-
 def progress_bar(items: Iterable[Any], stage: str, n_items: int) -> Iterable[Any]:
-    """Show a bar on stderr, where that is a terminal."""
-    return tqdm(items, desc=stage, total=n_items, unit="chunk", leave=False, disable=None)
+    """Return the items, with a bar that shows how far they are: in a notebook, or on a terminal's stderr.
 
-
-def silent(items: Iterable[Any], stage: str, n_items: int) -> Iterable[Any]:
-    """Show nothing."""
-    return items
+    tqdm's own TQDM_DISABLE=1 turns it off.
+    """
+    # None: off where stderr is no terminal. A notebook's isn't one, but shows bars all the same.
+    disable = False if "ipykernel" in sys.modules else None
+    return tqdm(items, desc=stage, total=n_items, unit="chunk", leave=False, disable=disable)

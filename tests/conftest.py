@@ -15,9 +15,9 @@ from tests.support.made_once import made_once
 from tests.support.notebook_cells import Run, notebooks
 from tests.support.replica import Replica, load_replica, write_replica
 from tests.support.replica_figures import Value, figures, write_table
-from token_catalog.ingest.recipe.recipe import load_recipe, shipped
+from token_catalog.ingest.recipe.shipping import load_recipe
 from token_catalog.ingest.run import ingest
-from token_catalog.ingest.source.resolve import Options
+from token_catalog.ingest.source.resolve import SourceOptions
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -84,8 +84,8 @@ def replica_catalog(replica: Replica, tmp_path_factory: pytest.TempPathFactory) 
     """Return its catalog, with the notebooks' recipe, on the CPU as their cells are. Read it; don't publish to it."""
 
     def make(folder: Path) -> None:
-        recipe = load_recipe(shipped("qwen3-4b-instruct-2507"))
-        options = Options(name=REPLICA, tokenizer=str(replica.tokenizer))
+        recipe = load_recipe("qwen3-4b-instruct-2507")
+        options = SourceOptions(name=REPLICA, tokenizer=str(replica.tokenizer))
         ingest(folder / "catalog", str(replica.weights), options, recipe=recipe, device="cpu")
 
     return made_once(tmp_path_factory, "replica_catalog", make) / "catalog"

@@ -1,26 +1,20 @@
-"""The command line: parse, call, print. Nothing is computed here, and torch loads only with `ingest` and `demo`."""
+"""The command line: parse, call the library, print. Torch loads only with the commands that compute."""
 
-import errno
 import os
 import resource
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from token_catalog.catalog.errors import CatalogError, plain
+from token_catalog.api import open as open_catalog
 from token_catalog.catalog.paths import default_catalog
+from token_catalog.exits import DEBUG_VARIABLE, EXIT_FIGURE_FAILS, run
+from token_catalog.flags import as_flags
 
 if TYPE_CHECKING:
     from token_catalog.ingest.report import Report
-
-EXIT_FIGURE_FAILS = 1
-EXIT_BAD_INPUT = 2
-EXIT_INTERRUPTED = 130
-DEBUG_VARIABLE = "TOKEN_CATALOG_DEBUG"
 
 app = typer.Typer(
     name="token-catalog",
@@ -109,22 +103,16 @@ def ingest(
     token-catalog ingest ./my-model --name mine --matrix output
     token-catalog ingest tensors/M/W.safetensors --tokenizer ./my-model
     """
-    from token_catalog.ingest.recipe.recipe import LinkageDistances, load_recipe
-
-    # Before torch is imported, which takes seconds.
-    limits = LinkageDistances(radius, threshold)
-    limits.check("--")
-    loaded = load_recipe(recipe) if recipe else None
-
-    from token_catalog.ingest.run import ingest as run
-    from token_catalog.ingest.source.resolve import Options
-
-    report = run(
-        catalog,
+    report = open_catalog(catalog).ingest(
         source,
-        Options(name, matrix, tensor, revision, tokenizer),
-        recipe=loaded,
-        limits=limits,
+        name=name,
+        matrix=matrix,
+        tensor=tensor,
+        revision=revision,
+        tokenizer=tokenizer,
+        recipe=recipe,
+        radius=radius,
+        threshold=threshold,
         device=device,
         replace=replace,
         with_vectors=not no_vectors,
@@ -140,10 +128,9 @@ def demo(catalog: CatalogOption, device: DeviceOption = "auto", profile: Profile
     \b
     token-catalog demo
     """
-    from token_catalog.ingest.demo import ingest_demo
     from token_catalog.queries.demo import show_demo
 
-    report = ingest_demo(catalog, device)
+    report = open_catalog(catalog).ingest_demo(device=device)
     _print_report(report, catalog, profile=profile)
     show_demo(catalog, report.models[0])
 
@@ -170,14 +157,7 @@ def relink(
     \b
     token-catalog relink all-MiniLM-L6-v2 --radius 0.4
     """
-    from token_catalog.ingest.recipe.recipe import LinkageDistances
-
-    limits = LinkageDistances(radius, threshold)
-    limits.check("--")  # before torch is imported, which takes seconds
-
-    from token_catalog.ingest.relink import relink as run
-
-    report = run(catalog, model, limits, device)
+    report = open_catalog(catalog)[model].relink(radius=radius, threshold=threshold, device=device)
     _print_report(report, catalog, profile=profile, verb="relinked")
 
 
@@ -197,13 +177,7 @@ def add_references(
     \b
     token-catalog add-references all-MiniLM-L6-v2 more.toml
     """
-    from token_catalog.ingest.recipe.recipe import load_additions
-
-    additions = load_additions(recipe)  # before torch is imported, which takes seconds
-
-    from token_catalog.ingest.add_references import add_references as run
-
-    report = run(catalog, model, additions, device, replace=replace)
+    report = open_catalog(catalog)[model].add_references(recipe, replace=replace, device=device)
     _print_report(report, catalog, profile=profile, verb="added to")
 
 
@@ -233,9 +207,7 @@ def remove(
     \b
     token-catalog remove all-MiniLM-L6-v2
     """
-    from token_catalog.catalog.publish import remove as run
-
-    for gone in run(catalog, model):
+    for gone in open_catalog(catalog)[model].remove():
         typer.echo(f"removed {gone}")
 
 
@@ -246,9 +218,7 @@ def rebuild(catalog: CatalogOption) -> None:
     \b
     token-catalog rebuild --catalog ./token-catalog
     """
-    from token_catalog.catalog.publish import rebuild as run
-
-    rebuilt = run(catalog)
+    rebuilt = open_catalog(catalog).rebuild()
     for model in rebuilt.adopted:
         typer.echo(f"adopted {model}: its files were there, the database didn't name them")
     for model in rebuilt.gone:
@@ -344,73 +314,13 @@ def export(
     token-catalog export Qwen3-4B-Instruct-2507 --to tensors
     token-catalog export all-MiniLM-L6-v2 --to parquet -o minilm.parquet
     """
-    from token_catalog.queries.export import TARGETS, export_parquet, export_tensors
-
-    if to not in TARGETS:
-        raise CatalogError(f"--to {to}: unknown; one of {', '.join(TARGETS)}")
-    if to == "parquet":
-        written = export_parquet(catalog, model, output, replace=replace)
-    else:
-        written = export_tensors(catalog, model, output, replace=replace)
-    for path in written:
+    for path in open_catalog(catalog)[model].export(to, output, replace=replace):
         typer.echo(f"wrote {path}")
 
 
 def main() -> None:
-    """Run the command line, and leave with its exit code: 1 where a figure fails, 2 for bad input, 130 for Ctrl-C."""
-    interruptions = _interruptions()
-    try:
-        _run()
-    except BaseException:
-        # A library may turn the interruption that it was struck by into an error of its own.
-        if not interruptions or os.environ.get(DEBUG_VARIABLE):
-            raise
-        print("token-catalog: interrupted", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
-
-
-def _interruptions() -> list[int]:
-    """Return a list that Ctrl-C adds to, beside interrupting; where it is ignored (in the background), it stays so."""
-    heard: list[int] = []
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        heard.append(number)
-        signal.default_int_handler(number, frame)
-
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, interrupt)
-    return heard
-
-
-def _run() -> None:
-    """Run the command line; every way out is an exception."""
-    try:
-        code = app(standalone_mode=False)
-    except BrokenPipeError:  # `token-catalog sql … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    except CatalogError as error:
-        _fail(str(error), EXIT_BAD_INPUT)
-    except OSError as error:
-        if error.errno is None:
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        way_out = "; free some space, or give another --catalog" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        _fail(f"{where}{os.strerror(error.errno)}{way_out}", EXIT_BAD_INPUT)
-    except Exception as error:
-        if not hasattr(error, "exit_code") or not hasattr(error, "show"):
-            raise
-        error.show()  # a wrong option or argument, in click's words
-        code = error.exit_code
-    sys.exit(code if isinstance(code, int) else 0)
-
-
-def _fail(message: str, code: int) -> None:
-    if os.environ.get(DEBUG_VARIABLE):
-        raise  # the error that brought us here
-    lines = [plain(line) for line in message.split("\n")]
-    print("token-catalog:", "\n".join(lines), file=sys.stderr)
-    sys.exit(code)
+    """Run the command line, and leave with its exit code."""
+    run(app)
 
 
 def _print_report(report: "Report", catalog: Path, *, profile: bool, verb: str = "catalogued") -> None:
@@ -424,10 +334,6 @@ def _print_report(report: "Report", catalog: Path, *, profile: bool, verb: str =
         print(f"{'total':12}{sum(report.seconds.values()):8.2f} s", file=sys.stderr)
         print(f"{'peak memory':12}{peak / 2**20:8.0f} MiB", file=sys.stderr)
     for note in report.notes:
-        typer.echo(note)
+        typer.echo(as_flags(note, app))
     for model in report.models:
         typer.echo(f"{verb} {model} in {catalog}")
-
-
-if __name__ == "__main__":
-    main()

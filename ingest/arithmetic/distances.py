@@ -10,21 +10,12 @@ The bound: a product of n terms, summed in any order, errs by at most γ·Σ|a�
 relatively.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from token_catalog.ingest.arithmetic.arrays import Floats, Ids, as_index, block_rows, blocks
 from token_catalog.ingest.arithmetic.bf16 import UNIT_ROUNDOFF, gamma
-from token_catalog.ingest.features.sky import Floats
-
-Ids = npt.NDArray[np.int32]
-
-# Rows held at once, in fp64: on a CPU they stay in its cache, a GPU wants work for all its processors.
-CPU_BYTES = 4 << 20
-GPU_BYTES = 1 << 30
 
 
 def distances(W: Tensor, i: Ids, j: Ids) -> Floats:
@@ -76,23 +67,3 @@ class Bounds:
         relative = (n_dims.bit_length() + 16) * UNIT_ROUNDOFF
         least = (squared - slack).mul_(1 - relative).clamp_(min=0)
         return least, squared.add_(slack).mul_(1 + relative)
-
-
-def as_index(ids: Ids, device: torch.device) -> Tensor:
-    """Return numbers of rows as torch wants them, to pick rows on a device."""
-    return torch.from_numpy(ids.astype(np.int64)).to(device)
-
-
-def block_rows(W: Tensor) -> int:
-    """Return how many rows of W to hold in fp64 at once, where W is."""
-    return max(1, (GPU_BYTES if W.is_cuda else CPU_BYTES) // (8 * W.shape[1]))
-
-
-def blocks(n_items: int, size: int) -> Iterator[slice]:
-    """Give slices that cut `n_items` into blocks.
-
-    >>> [(block.start, block.stop) for block in blocks(5, 2)]
-    [(0, 2), (2, 4), (4, 5)]
-    """
-    for start in range(0, n_items, size):
-        yield slice(start, min(start + size, n_items))

@@ -1,98 +1,51 @@
-"""Principal components of W and the sky that three of them span. Pure functions of arrays, all in fp64.
+"""Every row's place on the sky that three principal components span, and the other columns of `features` by row."""
 
-The covariance is (1/N)·Σ(w-μ)(w-μ)ᵀ over finite rows, summed in fp64 from chunks, so that memory is a few chunks and
-n_dims², and so that the leading directions don't depend on the device. Signs follow the contract: μ·PC >= 0.
-"""
-
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from scipy.linalg.blas import dsyrk
-from torch import Tensor
 
-Floats = npt.NDArray[np.float64]
-Chunks = Callable[[], Iterable[Tensor]]
-
-# How many leading components `features.pcs` holds and the accuracy rule covers.
-N_LEADING = 8
-# Under this share of ‖μ‖, the sign of μ·PC is rounding, and the largest |component| decides instead.
-SIGN_RESOLUTION = 1e-9
-# A mean shorter than this share of the rows' spread is fp64's rounding of their sum.
-MEAN_RESOLUTION = 1e-13
-# Two eigenvalues closer than this share of the largest leave their directions uncertain by 1e-6 rad and more:
-# fp64 places a direction within about 1e-15·λ₁/gap, and windows of 0.001° (2e-5 rad) are in use.
-DEGENERATE_GAP = 1e-9
+from token_catalog.catalog.tables import lists_of
+from token_catalog.ingest.arithmetic.arrays import Floats, Ids
+from token_catalog.ingest.features.duplicates import duplicates
+from token_catalog.ingest.features.principal_components import N_LEADING, PrincipalComponents
+from token_catalog.ingest.features.scan import Rows, Scan
+from token_catalog.ingest.recipe.recipe import Sky
 
 
-@dataclass(frozen=True)
-class Components:
-    """Principal components by descending eigenvalue.
-
-    `eigenvalues` (n_dims,); `vectors` (n_dims, n_dims), a unit vector in each *row*; `mean` (n_dims,).
-    """
-
-    eigenvalues: Floats
-    vectors: Floats
-    mean: Floats
-
-    @property
-    def variance_shares(self) -> Floats:
-        """Each eigenvalue's share of their sum; zeros where all rows are equal."""
-        total = self.eigenvalues.sum()
-        return self.eigenvalues / total if total > 0 else np.zeros_like(self.eigenvalues)
-
-    def degenerate(self, pc: int) -> bool:
-        """Whether component `pc` (from 1) isn't a direction of its own: a neighbour has the same eigenvalue."""
-        neighbours = self.eigenvalues[max(0, pc - 2) : pc + 1]
-        return bool(np.abs(np.diff(neighbours)).min() <= DEGENERATE_GAP * self.eigenvalues[0])
-
-
-def principal_components(chunks: Chunks, mean: Tensor, n_rows: int) -> Components:
-    """Return all principal components of the rows that `chunks()` gives as `(n, n_dims)` tensors of any type.
-
-    `mean` (n_dims,) fp64 is their mean, `n_rows` their number.
-    """
-    covariance = _scatter(chunks, mean) / n_rows
-    if covariance.is_cuda:
-        ascending, columns = (t.cpu().numpy() for t in torch.linalg.eigh(covariance))
-    else:
-        ascending, columns = np.linalg.eigh(covariance.numpy())
-    # A covariance has no negative eigenvalue; rounding gives some to a rank-deficient one.
-    eigenvalues = np.maximum(ascending[::-1], 0.0)
-    vectors = np.ascontiguousarray(columns[:, ::-1].T)
-    mean_ = mean.cpu().numpy()
-    # A mean that is all rounding (of rows that cancel) settles no sign.
-    known = np.linalg.norm(mean_) > MEAN_RESOLUTION * np.sqrt(eigenvalues.sum())
-    return Components(eigenvalues, oriented(vectors, mean_ if known else np.zeros_like(mean_)), mean_)
+def feature_columns(rows: Rows, scan: Scan, components: PrincipalComponents, sky: Sky) -> dict[str, Any]:
+    """Return the columns of `features` but those of linkage, a value per row of W, NULL where the row isn't finite."""
+    duplicate_of, duplicate_count = _duplicates(scan)
+    n_leading = min(N_LEADING, rows.matrix.n_dims)
+    # A sky axis past the leading components is projected on beside them; the others are among them.
+    numbers = [*range(1, n_leading + 1), *(abs(axis) for axis in sky.axes() if abs(axis) > n_leading)]
+    # The last bit of a projection depends on where in its chunk the row stood: equal rows get the first one's.
+    projections = _projections(rows, scan, components.vectors[np.array(numbers) - 1])[duplicate_of]
+    x, y, z = (np.sign(axis) * projections[:, numbers.index(abs(axis))] + 0.0 for axis in sky.axes())
+    radius, lat, lon = spherical(x, y, z)
+    missing = ~scan.finite
+    values = {
+        "norm": scan.norm[duplicate_of],
+        "norm_bf16": scan.norm_bf16,
+        **{"x": x, "y": y, "z": z, "radius": radius},
+        "duplicate_of": duplicate_of,
+        "duplicate_count": duplicate_count,
+    }
+    return {
+        "token_id": np.arange(len(missing), dtype=np.int32),
+        **{name: np.ma.MaskedArray(column, missing) for name, column in values.items()},
+        "lat": np.ma.MaskedArray(lat, np.isnan(lat)),
+        "lon": np.ma.MaskedArray(lon, np.isnan(lon)),
+        "pcs": lists_of(projections[:, :n_leading], missing),
+    }
 
 
-def oriented(vectors: Floats, mean: Floats) -> Floats:
-    """Return unit vectors (in rows), each flipped where need be so that mean · vector >= 0.
-
-    Where that product is below 1e-9·‖mean‖, the component of largest magnitude is made positive (of several as large,
-    the first).
-
-    >>> oriented(np.array([[-1.0, 0.0], [0.0, -1.0]]), np.array([0.3, 0.0])).tolist()
-    [[1.0, 0.0], [0.0, 1.0]]
-    """
-    projections = vectors @ mean
-    sizes = np.abs(vectors)
-    first_largest = (sizes >= sizes.max(axis=1, keepdims=True) * (1 - SIGN_RESOLUTION)).argmax(axis=1)
-    largest = np.take_along_axis(vectors, first_largest[:, None], axis=1)[:, 0]
-    decided = np.abs(projections) >= SIGN_RESOLUTION * np.linalg.norm(mean)
-    signs = np.where(decided & (projections != 0), projections, largest)
-    return np.where(signs < 0, -1.0, 1.0)[:, None] * vectors + 0.0
-
-
-def sky(x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
+def spherical(x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
     """Return radius, latitude and longitude (degrees) of points; NaN angles at radius 0.
 
     The latitude is asin(z / radius), computed as atan2(z, √(x² + y²)), which keeps its accuracy near the poles.
 
-    >>> [a.tolist() for a in sky(np.array([1.0]), np.array([1.0]), np.array([0.0]))]
+    >>> [a.tolist() for a in spherical(np.array([1.0]), np.array([1.0]), np.array([0.0]))]
     [[1.4142135623730951], [0.0], [45.0]]
     """
     across = np.hypot(x, y)
@@ -103,18 +56,20 @@ def sky(x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
     return radius, lat + 0.0, lon + 0.0
 
 
-def _scatter(chunks: Chunks, mean: Tensor) -> Tensor:
-    """Return Σ(w-μ)(w-μ)ᵀ, (n_dims, n_dims). On the CPU, LAPACK's dsyrk does half the work of a full product."""
-    n_dims = len(mean)
-    if mean.is_cuda:
-        total = torch.zeros(n_dims, n_dims, dtype=torch.float64, device=mean.device)
-        for rows in chunks():
-            on_gpu = rows - mean  # fp64, as mean is
-            total.addmm_(on_gpu.T, on_gpu)
-        return total
-    lower = np.zeros((n_dims, n_dims), order="F")
-    for rows in chunks():
-        # (n, d) in C order is (d, n) in Fortran order: no copy.
-        centred = (rows - mean).numpy().T
-        lower = dsyrk(1.0, centred, beta=1.0, c=lower, lower=1, overwrite_c=1)
-    return torch.from_numpy(np.tril(lower) + np.tril(lower, -1).T)
+def _projections(rows: Rows, scan: Scan, directions: Floats) -> Floats:
+    """Return every row's products with some unit vectors `(n, n_dims)`, `(n_tokens, n)`; NaN where it isn't finite."""
+    basis = torch.from_numpy(directions).to(rows.device).T
+    chunks = rows.finite(scan.finite, "sky")
+    projections = np.full((len(scan.finite), len(directions)), np.nan)
+    projections[scan.finite] = np.concatenate([(chunk.double() @ basis).cpu().numpy() for chunk in chunks]) + 0.0
+    return projections
+
+
+def _duplicates(scan: Scan) -> tuple[Ids, Ids]:
+    """Return `duplicate_of` and `duplicate_count` among finite rows (itself and 0 elsewhere)."""
+    ids = np.flatnonzero(scan.finite).astype(np.int32)
+    first, count = duplicates([scan.digests[i] for i in ids])
+    duplicate_of = np.arange(len(scan.finite), dtype=np.int32)
+    duplicate_count = np.zeros_like(duplicate_of)
+    duplicate_of[ids], duplicate_count[ids] = ids[first], count
+    return duplicate_of, duplicate_count

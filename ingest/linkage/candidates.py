@@ -23,10 +23,10 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from token_catalog.ingest.arithmetic.distances import Bounds, Ids, blocks
-from token_catalog.ingest.features.sky import Floats
+from token_catalog.ingest.arithmetic.arrays import Floats, Ids, blocks
+from token_catalog.ingest.arithmetic.distances import Bounds
 from token_catalog.ingest.linkage.projections import BlockedProducts, DistinctRows, Projections, scale
-from token_catalog.ingest.report import Progress, silent
+from token_catalog.ingest.report import progress_bar
 
 # Components that a tree may span, and how many near points each point may have there before it spans one more.
 TREE_WIDTHS = range(4, 9)
@@ -63,15 +63,14 @@ class Pairs:
 class Candidates:
     """Finds the pairs of vectors that may be nearer than a radius."""
 
-    def __init__(self, vectors: DistinctRows, basis: Floats, leading: Floats, progress: Progress = silent) -> None:
+    def __init__(self, vectors: DistinctRows, basis: Floats, leading: Floats) -> None:
         """Take the principal components of W in rows, and the projections on the leading ones `(n_vectors, <=8)`."""
         self.vectors = vectors
         self._basis = basis
-        self._progress = progress
         self._leading = Projections(torch.from_numpy(leading * scale(vectors)), vectors, basis)
 
     def within(self, radius: float) -> Iterator[Pairs]:
-        """Give every pair at a distance below the radius, among others, in batches of at most a tile's."""
+        """Yield every pair at a distance below the radius, among others, in batches of at most a tile's."""
         width = self.block_width(radius)
         return self.by_tree(radius) if width is None else self.by_blocks(radius, width)
 
@@ -95,7 +94,7 @@ class Candidates:
         return best
 
     def by_tree(self, radius: float) -> Iterator[Pairs]:
-        """Give the pairs that are near on the leading components: found on the first few, sifted by the rest."""
+        """Yield the pairs that are near on the leading components: found on the first few, sifted by the rest."""
         reach = self._leading.reach(radius)
         points = self._leading.values.numpy()[:, : self._tree_width(radius)]
         # Batches in a tree's own order are neighbourhoods: most pairs of batches are too far apart to be searched.
@@ -118,14 +117,14 @@ class Candidates:
             (a, int(a + b)) for a, gap in enumerate(gaps) for b in np.flatnonzero((gap**2).sum(axis=1) <= reach**2)
         ]
         # SciPy lets go of Python's lock.
-        yield from self._progress(_in_threads(search, pairs), "linkage", len(pairs))
+        yield from progress_bar(_in_threads(search, pairs), "linkage", len(pairs))
 
     def by_blocks(self, radius: float, width: int, dtype: torch.dtype | None = None) -> Iterator[Pairs]:
-        """Give the pairs that are near on `width` components, by products of points rounded to `dtype`."""
+        """Yield the pairs that are near on `width` components, by products of points rounded to `dtype`."""
         W = self.vectors.W
         reach = self._projected.reach(radius)
         tiles = BlockedProducts(self._projected.first(width), dtype or (torch.bfloat16 if W.is_cuda else torch.float32))
-        for first, second, i, j in tiles.within(reach, GPU_TILE if W.is_cuda else CPU_TILE, self._progress):
+        for first, second, i, j in tiles.within(reach, GPU_TILE if W.is_cuda else CPU_TILE):
             if len(i) < DENSE * len(first) * len(second):
                 yield _unbounded(first[i], second[j], self._projected, reach)
                 continue
@@ -159,7 +158,7 @@ class Candidates:
 
 
 def _in_threads(work: Callable[[Given], Done], items: Iterable[Given]) -> Iterator[Done]:
-    """Give work(item) for each item, in order, a few ahead of who takes them."""
+    """Yield work(item) for each item, in order, a few ahead of who takes them."""
     n_threads = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
     with ThreadPoolExecutor(n_threads) as threads:
         waiting: deque[Future[Done]] = deque()

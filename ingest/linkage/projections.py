@@ -13,10 +13,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from token_catalog.ingest.arithmetic.arrays import GPU_BYTES, Floats, Ids, as_index, blocks
 from token_catalog.ingest.arithmetic.bf16 import UNIT_ROUNDOFF
-from token_catalog.ingest.arithmetic.distances import GPU_BYTES, Ids, as_index, blocks
-from token_catalog.ingest.features.sky import Floats
-from token_catalog.ingest.report import Progress
+from token_catalog.ingest.report import progress_bar
 
 # Rows converted to fp64 at once, and differences of points held at once.
 CHUNK_BYTES, SIFT_BYTES = 64 << 20, 4 << 20
@@ -54,7 +53,7 @@ class DistinctRows:
         return self.W[as_index(self.ids[indices], self.W.device)]
 
     def blocks(self) -> Iterator[tuple[slice, Tensor]]:
-        """Give all rows in fp64, in blocks."""
+        """Yield all rows in fp64, in blocks."""
         for part in blocks(len(self), max(1, CHUNK_BYTES // (8 * self.W.shape[1]))):
             yield part, self.rows(part).double()
 
@@ -136,12 +135,12 @@ class BlockedProducts:
         self._moved = MOVED[dtype]
 
     def within(
-        self, reach: float, size: int, progress: Progress
+        self, reach: float, size: int
     ) -> Iterator[tuple[Ids, Ids, npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
         """Give, for each tile with any: vectors of its rows, of its columns, and row and column of each near pair."""
         parts = list(blocks(len(self._norms), size))
         tiles = [(first, second) for a, first in enumerate(parts) for second in parts[a:]]
-        for first, second in progress(tiles, "linkage", len(tiles)):
+        for first, second in progress_bar(tiles, "linkage", len(tiles)):
             # In a tile, norms are from its first row's to its last row's.
             farthest = self._norms[first.stop - 1] + self._norms[second.stop - 1]
             widened = reach + self._moved * farthest

@@ -13,13 +13,14 @@ the median is these clusters' own; so where the 9th decile is over 4 times the m
 Distances decide, and they have the same bits on every device; operations are counted by a formula.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from heapq import nsmallest
 
 import numpy as np
 
-from token_catalog.ingest.arithmetic.distances import Bounds, Ids, distances
-from token_catalog.ingest.features.sky import Floats
+from token_catalog.ingest.arithmetic.arrays import Floats, Ids
+from token_catalog.ingest.arithmetic.distances import Bounds, distances
 from token_catalog.ingest.linkage.projections import DistinctRows
 from token_catalog.ingest.linkage.single_linkage import Linkage
 from token_catalog.ingest.recipe.recipe import LinkageDistances
@@ -35,7 +36,7 @@ ANY_RADIUS = 1.0
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenDistances:
     """The radius and the threshold in force, and in words how each was chosen."""
 
     radius: float
@@ -49,41 +50,51 @@ class Choice:
             f"components at {self.threshold:g} ({self.threshold_rule})"
         )
 
-    @property
-    def rule(self) -> str:
-        """Both in a line, for `models.linkage_rule`."""
-        return f"radius: {self.radius_rule}; threshold: {self.threshold_rule}"
+    def as_row(self) -> dict[str, object]:
+        """Return what `models` says of them."""
+        return {
+            "linkage_radius": self.radius,
+            "linkage_threshold": self.threshold,
+            "linkage_rule": f"radius: {self.radius_rule}; threshold: {self.threshold_rule}",
+        }
+
+    def with_rule(self, rule: str, names: Iterable[str]) -> "ChosenDistances":
+        """Return them with another word for how some of them (radius, threshold) were chosen."""
+        rules = {"radius": self.radius_rule, "threshold": self.threshold_rule} | dict.fromkeys(names, rule)
+        return replace(self, radius_rule=rules["radius"], threshold_rule=rules["threshold"])
 
 
-def sampled(digests: list[bytes], ids: Ids) -> Ids:
+def sample_by_digest(digests: list[bytes], ids: Ids) -> Ids:
     """Return the sample: indices of the vectors (`ids`, their rows) that have the lowest of all rows' digests."""
     return np.array(nsmallest(SAMPLE, range(len(ids)), key=lambda index: digests[ids[index]]), dtype=np.int32)
 
 
-def choose(vectors: DistinctRows, asked: LinkageDistances) -> Choice:
+def choose_distances(vectors: DistinctRows, asked: LinkageDistances) -> ChosenDistances:
     """Return the radius and threshold to link with: those asked for, and by the rule what isn't."""
     if asked.radius is not None:
         radius, radius_rule = asked.radius, "given"
     else:
         radius, radius_rule = _radius(vectors)
     if asked.threshold is None:
-        return Choice(radius, _two_digits(THRESHOLD_SHARE * radius), radius_rule, f"{THRESHOLD_SHARE:g} of the radius")
+        return ChosenDistances(
+            radius, _two_digits(THRESHOLD_SHARE * radius), radius_rule, f"{THRESHOLD_SHARE:g} of the radius"
+        )
     if asked.threshold > radius:
         radius = _two_digits(asked.threshold / THRESHOLD_SHARE)
         radius_rule = f"the threshold / {THRESHOLD_SHARE:g}"
-    return Choice(radius, asked.threshold, radius_rule, "given")
+    return ChosenDistances(radius, asked.threshold, radius_rule, "given")
 
 
-def threshold_in_gap(choice: Choice, linkage: Linkage, counts: Ids) -> Choice:
-    """Return the choice with its threshold in the topmost void of the largest component, if that has one."""
-    component = linkage.components(choice.threshold)
+def threshold_in_gap(chosen: ChosenDistances, linkage: Linkage, counts: Ids) -> ChosenDistances:
+    """Return the distances with the threshold in the topmost void of the largest component, if that has one."""
+    component = linkage.components(chosen.threshold)
     # Of those with a merge: a group of equal rows has none, however large.
     merging = np.bincount(component) > 1
     sizes = np.bincount(component, weights=counts) * merging
     largest = sizes.argmax()
     inside = component == largest
     heights = np.sort(linkage.height[inside])
-    heights = heights[heights < choice.threshold]
+    heights = heights[heights < chosen.threshold]
     for below, above in zip(heights[-2::-1], heights[:0:-1], strict=True):
         if above < VOID * below:
             continue
@@ -91,8 +102,8 @@ def threshold_in_gap(choice: Choice, linkage: Linkage, counts: Ids) -> Choice:
         if 2 * np.bincount(parts, weights=counts[inside]).max() >= sizes[largest]:
             threshold = _two_digits(np.sqrt(below * above))
             rule = f"in the topmost void of the largest component, from {below:.2g} to {above:.2g}"
-            return replace(choice, threshold=threshold, threshold_rule=rule)
-    return choice
+            return replace(chosen, threshold=threshold, threshold_rule=rule)
+    return chosen
 
 
 def gap(vectors: DistinctRows) -> tuple[float, str]:

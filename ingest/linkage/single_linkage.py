@@ -4,25 +4,20 @@ Pairs of vectors that may be near come in batches (`ingest.candidates`); what th
 needed (`ingest.forest`). Pure functions of arrays.
 """
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
+from token_catalog.ingest.arithmetic.arrays import Floats, Ids, blocks
 from token_catalog.ingest.arithmetic.bf16 import UNIT_ROUNDOFF
-from token_catalog.ingest.arithmetic.distances import Bounds, Ids, blocks, distances
-from token_catalog.ingest.features.sky import Floats
+from token_catalog.ingest.arithmetic.distances import Bounds, distances
 from token_catalog.ingest.linkage.candidates import Pairs
 from token_catalog.ingest.linkage.projections import DistinctRows
 from token_catalog.ingest.linkage.spanning_forest import Forest, leaf_order
 
-# 128 bits of a cryptographic hash: two different rows among a million share one with a chance under 1e-26.
-DIGEST_BYTES = 16
 # Pairs whose bounds are held at once for a diameter.
 MOST_BOUNDS = 4 << 20
 # The contract's: a component of more vectors has no diameter.
@@ -54,32 +49,7 @@ class Linkage:
         return found
 
 
-def row_digests(rows: Tensor) -> list[bytes]:
-    """Return a digest of each row of a `(n_rows, n_dims)` tensor in its stored type: equal where the rows are equal.
-
-    0.0 and -0.0 are equal in value, so they digest alike.
-
-    >>> a, b, c = row_digests(torch.tensor([[0.0, 1.0], [-0.0, 1.0], [0.0, 2.0]]))
-    >>> a == b, a == c
-    (True, False)
-    """
-    values = (rows + 0.0).contiguous().view(torch.uint8).cpu().numpy()
-    return [hashlib.blake2b(row.data, digest_size=DIGEST_BYTES).digest() for row in values]
-
-
-def duplicates(digests: list[bytes]) -> tuple[Ids, Ids]:
-    """Return, for each row, the lowest index with an equal digest, and how many rows have it.
-
-    >>> first, count = duplicates([b"x" * 16, b"y" * 16, b"x" * 16])
-    >>> first.tolist(), count.tolist()
-    ([0, 1, 0], [2, 1, 2])
-    """
-    keys = np.frombuffer(b"".join(digests), dtype=f"V{DIGEST_BYTES}")
-    _, first, group, count = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
-    return first[group].astype(np.int32), count[group].astype(np.int32)
-
-
-def link(vectors: DistinctRows, batches: Iterable[Pairs], radius: float, threshold: float) -> Linkage:
+def single_linkage(vectors: DistinctRows, batches: Iterable[Pairs], radius: float, threshold: float) -> Linkage:
     """Link vectors, given every pair nearer than the radius (others are passed over), each once."""
     linking = _Linking(vectors, radius, threshold)
     for pairs in batches:

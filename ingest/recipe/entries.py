@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from token_catalog.catalog.errors import CatalogError
+from token_catalog.catalog.errors import CatalogError, listed
 from token_catalog.ingest.recipe.checks import as_finite, as_integer, as_switch, as_table, as_text, check_known
 
 # The clusters that each reference makes: REF:cosine-mode and so on.
@@ -18,6 +18,8 @@ LARGEST = "largest-component"
 NUMBERED = ("component", "duplicate")
 
 KINDS = ("sky", "centroid", "first_in_box", "token", "text", "pc", "mean", "vector")
+# Of these, the kinds that are some token's row.
+TOKEN_KINDS = ("first_in_box", "token", "text")
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def parse_references(entries: Iterable[Mapping[str, Any]], folder: Path) -> tupl
     >>> parse_references([{"name": "a", "token": 124, "pc": 1}], Path())
     Traceback (most recent call last):
     ...
-    catalog.errors.CatalogError: reference 'a': token and pc: it can be one kind only
+    token_catalog.catalog.errors.CatalogError: reference 'a': token and pc: it can be one kind only
     """
     references = tuple(_reference(entry, place, folder) for place, entry in enumerate(entries, 1))
     _check_names([reference.name for reference in references], "reference")
@@ -126,12 +128,12 @@ def check_order(references: Sequence[Reference], clusters: Collection[str]) -> N
         above, needed = names[:place], reference.builds_on
         if needed is not None and needed not in above:
             later = needed in names[place:]
-            found = "stands below; put it above" if later else f"isn't there; above are {_listed(above)}"
+            found = "stands below; put it above" if later else f"isn't there; above are {listed(above)}"
             raise CatalogError(f"{reference.key}: '{reference.value}': reference '{needed}' {found}")
         if needed is None and not _elsewhere(reference.value, clusters):
             raise CatalogError(
-                f"{reference.key}: no cluster '{reference.value}'; there are {_listed({*clusters, LARGEST})}, "
-                f"component:ID, duplicate:ID, and REF:{', REF:'.join(CLASSES)} of references above: {_listed(above)}"
+                f"{reference.key}: no cluster '{reference.value}'; there are {listed({*clusters, LARGEST})}, "
+                f"component:ID, duplicate:ID, and REF:{', REF:'.join(CLASSES)} of references above: {listed(above)}"
             )
 
 
@@ -210,7 +212,3 @@ def _check_names(names: Sequence[str], what: str) -> None:
     for name in names:
         if names.count(name) > 1:
             raise CatalogError(f"{what} '{name}': there are {names.count(name)} of that name; give each its own")
-
-
-def _listed(names: Collection[str]) -> str:
-    return ", ".join(f"'{name}'" for name in sorted(names)) or "none"

@@ -1,11 +1,10 @@
 """Recipes: what a study chose, in TOML.
 
 `[sky]`, which components span the sky, and their signs; `[linkage]`, how far tokens are linked; `[[reference]]` and
-`[[cluster]]` are read in `ingest.recipe_entries`. Recipes of published studies ship with the product.
+`[[cluster]]` are read in `entries`; `[model]` says whose recipe it is. Files are read, and found, in `shipping`.
 """
 
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,24 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from token_catalog.catalog.errors import CatalogError
-from token_catalog.catalog.paths import known_names
 from token_catalog.ingest.recipe.checks import as_integer, as_number, as_table, as_tables, check_known
 from token_catalog.ingest.recipe.entries import (
     DEFAULTS,
     Cluster,
     Reference,
-    check_order,
     parse_clusters,
     parse_references,
 )
 
 AXES = ("north", "meridian", "equinox")
-LIMITS = ("radius", "threshold")
-TABLES = ("sky", "linkage", "reference", "cluster")
-# Recipes that ship with the product, and the shape of the W that each is of.
-SHIPPED = {"qwen3-4b-instruct-2507": (151_936, 2_560), "all-minilm-l6-v2": (30_522, 384)}
-# Of them, those that are chosen by themselves for that model.
-CHOSEN = ("qwen3-4b-instruct-2507",)
+DISTANCES = ("radius", "threshold")
+SECTIONS = ("model", "sky", "linkage", "reference", "cluster")
 # Far past all weights; its square doesn't overflow.
 MOST_DISTANCE = 1e100
 # The coordinate that each axis gives: x = w·meridian, y = w·equinox, z = w·north.
@@ -77,20 +70,21 @@ class LinkageDistances:
     radius: float | None = None
     threshold: float | None = None
 
-    def check(self, prefix: str) -> None:
-        """Raise CatalogError where no linkage can be so; the prefix says where the numbers were written."""
+    def check(self, written: str = "`{}={:g}`") -> None:
+        """Raise CatalogError where no linkage can be so; `written` is how a name and its number are told."""
         for name, value in self.as_dict().items():
             if not 0 < value <= MOST_DISTANCE:
-                raise CatalogError(f"{prefix}{name} {value:g}: must be a distance above 0 (and at most 1e100)")
+                told = written.format(name, value)
+                raise CatalogError(f"{told}: must be a distance above 0 (and at most 1e100)")
         if self.radius is not None and self.threshold is not None and self.threshold > self.radius:
+            threshold, radius = (written.format(name, getattr(self, name)) for name in ("threshold", "radius"))
             raise CatalogError(
-                f"{prefix}threshold {self.threshold:g} is past {prefix}radius {self.radius:g}, "
-                "up to which components are known; lower the one or widen the other"
+                f"{threshold} is past {radius}, up to which components are known; lower the one or widen the other"
             )
 
     def as_dict(self) -> dict[str, float]:
         """Return what was asked for."""
-        return {key: value for key in LIMITS if (value := getattr(self, key)) is not None}
+        return {key: value for key in DISTANCES if (value := getattr(self, key)) is not None}
 
 
 @dataclass(frozen=True)
@@ -104,11 +98,11 @@ class Recipe:
     # Where it was written, for messages.
     origin: str = field(default="", compare=False)
 
-    def linked(self, limits: LinkageDistances) -> "Recipe":
-        """Return the recipe with these limits in the place of its own, where they are given; CatalogError if bad."""
-        limits.check("--")
-        together = replace(self.linkage, **limits.as_dict())
-        together.check("")
+    def linked(self, asked: LinkageDistances) -> "Recipe":
+        """Return the recipe with these distances in the place of its own, where they are given; CatalogError if bad."""
+        asked.check()
+        together = replace(self.linkage, **asked.as_dict())
+        together.check("{} {:g}")
         return replace(self, linkage=together)
 
     def check(self, n_tokens: int, n_dims: int) -> None:
@@ -138,41 +132,6 @@ class Recipe:
         return json.dumps(self.as_dict())
 
 
-def shipped(name: str) -> Path:
-    """Return the file of a recipe that ships with the product."""
-    return Path(__file__).parent / "shipped" / f"{name}.toml"
-
-
-def chosen_for(name: str, source: str, n_tokens: int, n_dims: int) -> str | None:
-    """Return the shipped recipe that is for a model by itself, by its name or its source, and by its shape.
-
-    >>> chosen_for("mine", "Qwen/Qwen3-4B-Instruct-2507", 151_936, 2_560)
-    'qwen3-4b-instruct-2507'
-    >>> chosen_for("mine", "Qwen/Qwen3-4B-Instruct-2507-FP8", 151_936, 2_560)
-    """
-    names = known_names(name, source)
-    return next((slug for slug in CHOSEN if slug in names and SHIPPED[slug] == (n_tokens, n_dims)), None)
-
-
-def load_recipe(path: Path) -> Recipe:
-    """Read a recipe file, or one that ships by that name; CatalogError names the key that is wrong."""
-    table, path = _read(path)
-    with errors_from(str(path)):
-        recipe = parse_recipe(table, path.parent)
-        check_order(recipe.references, [cluster.name for cluster in recipe.clusters])
-        return replace(recipe, origin=str(path))
-
-
-def load_additions(path: Path) -> Recipe:
-    """Read a recipe that has references and clusters alone, which may build on what a catalog has already."""
-    table, path = _read(path)
-    with errors_from(str(path)):
-        for key in ("sky", "linkage"):
-            if key in table:
-                raise CatalogError(f"{key}: was settled by the ingest; leave it out here")
-        return replace(parse_recipe({"reference": [], **table}, path.parent), origin=str(path))
-
-
 @contextmanager
 def errors_from(origin: str) -> Iterator[None]:
     """Say in errors where the recipe was written, if that is known."""
@@ -180,20 +139,6 @@ def errors_from(origin: str) -> Iterator[None]:
         yield
     except CatalogError as error:
         raise CatalogError(f"{origin}: {error}" if origin else str(error)) from None
-
-
-def _read(path: Path) -> tuple[dict[str, Any], Path]:
-    """Return what a recipe file holds, and the file that was meant."""
-    if str(path) in SHIPPED and not path.is_file():
-        path = shipped(str(path))
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8")), path
-    except OSError as error:
-        raise CatalogError(
-            f"{path}: can't be read ({error.strerror}); recipes that ship by name: {', '.join(SHIPPED)}"
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CatalogError(f"{path}: not TOML: {error}") from None
 
 
 def parse_recipe(table: Mapping[str, Any], folder: Path = Path()) -> Recipe:
@@ -204,12 +149,12 @@ def parse_recipe(table: Mapping[str, Any], folder: Path = Path()) -> Recipe:
     >>> parse_recipe({"sky": {"nroth": 3}})
     Traceback (most recent call last):
     ...
-    catalog.errors.CatalogError: sky.nroth: unknown key; here are known: north, meridian, equinox, orient
+    token_catalog.catalog.errors.CatalogError: sky.nroth: unknown key; here are known: north, meridian, equinox, orient
     """
-    check_known(table, "", TABLES)
+    check_known(table, "", SECTIONS)
     return Recipe(
         _sky(as_table(table.get("sky", {}), "sky")),
-        _limits(as_table(table.get("linkage", {}), "linkage")),
+        _linkage(as_table(table.get("linkage", {}), "linkage")),
         parse_references(as_tables(table["reference"], "reference"), folder) if "reference" in table else DEFAULTS,
         parse_clusters(as_tables(table.get("cluster", []), "cluster")),
     )
@@ -230,11 +175,11 @@ def _sky(table: Mapping[str, Any]) -> Sky:
     return sky
 
 
-def _limits(table: Mapping[str, Any]) -> LinkageDistances:
-    check_known(table, "linkage.", LIMITS)
-    limits = LinkageDistances(**{key: as_number(value, f"linkage.{key}") for key, value in table.items()})
-    limits.check("linkage.")
-    return limits
+def _linkage(table: Mapping[str, Any]) -> LinkageDistances:
+    check_known(table, "linkage.", DISTANCES)
+    distances = LinkageDistances(**{key: as_number(value, f"linkage.{key}") for key, value in table.items()})
+    distances.check("linkage.{} {:g}")
+    return distances
 
 
 def _orient(table: Mapping[str, Any]) -> Orient:

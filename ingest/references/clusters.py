@@ -1,7 +1,9 @@
-"""Names of clusters -> their tokens, as the views of `queries/` have them, for references that build on them."""
+"""Clusters: names -> tokens, as the views of `queries/clusters` have them, and the recipe's own, by their conditions.
+
+References build on clusters, and make some: `REF:cosine-mode`, `REF:dot-mode`, `REF:dot-self`.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,33 +11,18 @@ import pyarrow as pa
 
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.selection import tokens_where
-from token_catalog.ingest.arithmetic.distances import Ids
+from token_catalog.ingest.arithmetic.arrays import Ids
 from token_catalog.ingest.recipe.entries import CLASSES, LARGEST, Cluster
-from token_catalog.ingest.references.scores import Scores, Vector
-
-
-@dataclass(frozen=True, eq=False)
-class ScoredReference:
-    """A reference as the catalog holds it: its row of `reference_vectors` but for the keys, and its `scores`."""
-
-    name: str
-    about: dict[str, Any]
-    scores: Scores
-
-    @property
-    def vector(self) -> Vector:
-        """The reference vector, fp32."""
-        vector: Vector = self.about["vector"]
-        return vector
+from token_catalog.ingest.references.scores import ScoredReference
 
 
 class Clusters:
     """The clusters of one matrix that there are so far: its components, duplicates and recipe's, and references'."""
 
-    def __init__(self, features: pa.Table, recipes: Mapping[str, Ids]) -> None:
+    def __init__(self, features: pa.Table, members: Mapping[str, Ids]) -> None:
         """Take the table of features, and the tokens of each of the recipe's clusters."""
         self._features = features
-        self._recipes = recipes
+        self._members = members
         self._references: dict[str, ScoredReference] = {}
 
     def add(self, scored: ScoredReference) -> None:
@@ -45,23 +32,23 @@ class Clusters:
     def ids(self, name: str) -> Ids:
         """Return a cluster's tokens, ascending; CatalogError where there is none of that name."""
         reference, _, class_ = name.rpartition(":")
-        if name in self._recipes:
-            found = self._recipes[name]
+        if name in self._members:
+            ids = self._members[name]
         elif class_ in CLASSES:
             if reference not in self._references:
                 raise CatalogError(f"'{name}': reference '{reference}' was left out; let this one be optional, too")
-            found = self._of_reference(self._references[reference], class_)
+            ids = self._of_reference(self._references[reference], class_)
         else:
-            found = self._of_features(name)
-        if not len(found):
+            ids = self._of_features(name)
+        if not len(ids):
             family, _, number = name.partition(":")
-            none = _NONE.get(family, "no token is in it").format(number)
-            raise CatalogError(f"'{name}': {none}")
-        return found
+            reason = _WHY_EMPTY.get(family, "no token is in it").format(number)
+            raise CatalogError(f"'{name}': {reason}")
+        return ids
 
     def _of_reference(self, scored: ScoredReference, class_: str) -> Ids:
         values = scored.scores["cosine_bf16" if class_ == "cosine-mode" else "dot_bf16"]
-        value = scored.about["self_dot_bf16"] if class_ == "dot-self" else _mode(values)
+        value = scored.row["self_dot_bf16"] if class_ == "dot-self" else _mode(values)
         return np.flatnonzero((values == value).filled(False)).astype(np.int32)
 
     def _of_features(self, name: str) -> Ids:
@@ -80,29 +67,29 @@ class Clusters:
         return self._features[name].combine_chunks().fill_null(0).to_numpy()
 
 
-_NONE = {
+_WHY_EMPTY = {
     LARGEST: "no component has two tokens or more",
     "component": "no component of two tokens or more has {} as its lowest; `from components` lists them",
     "duplicate": "no equal rows have {} as their lowest; `from duplicate_groups` lists them",
 }
 
 
-def members(
+def recipe_members(
     clusters: Sequence[Cluster], features: pa.Table, tokens: Callable[[], pa.Table], note: Callable[[str], None]
 ) -> dict[str, Ids]:
     """Return the tokens of a recipe's clusters; CatalogError where a condition can't be asked."""
     if not clusters:
         return {}
-    found = tokens_where({cluster.key: cluster.where for cluster in clusters}, features, tokens())
+    ids = tokens_where({cluster.key: cluster.where for cluster in clusters}, features, tokens())
     for cluster in clusters:
-        if not len(found[cluster.key]):
+        if not len(ids[cluster.key]):
             note(f"cluster '{cluster.name}' has no token: {cluster.where}")
-    return {cluster.name: found[cluster.key] for cluster in clusters}
+    return {cluster.name: ids[cluster.key] for cluster in clusters}
 
 
-def recipe_columns(clusters: Sequence[Cluster], found: Mapping[str, Ids]) -> dict[str, Any]:
+def recipe_columns(clusters: Sequence[Cluster], members: Mapping[str, Ids]) -> dict[str, Any]:
     """Return the columns of `recipe_clusters`."""
-    tokens = [found[cluster.name] for cluster in clusters]
+    tokens = [members[cluster.name] for cluster in clusters]
     counts = [len(ids) for ids in tokens]
     return {
         "cluster": np.repeat(np.array([cluster.name for cluster in clusters], object), counts),

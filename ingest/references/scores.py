@@ -14,9 +14,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from token_catalog.ingest.arithmetic.arrays import Ids, block_rows, blocks
 from token_catalog.ingest.arithmetic.bf16 import dot_bf16, dots_bf16, nearest_bf16, quotient_bf16, unit_bf16
-from token_catalog.ingest.arithmetic.distances import Ids, block_rows, blocks
-from token_catalog.ingest.report import Progress, silent
+from token_catalog.ingest.report import progress_bar
 
 Vector = npt.NDArray[np.float32]
 # The columns of `scores` but the keys, a value per token.
@@ -28,7 +28,7 @@ UNIT_LENGTH = 2.0
 
 @dataclass(frozen=True)
 class QueryVector:
-    """A reference vector h, and what follows from it (contract, section 6); all on the CPU.
+    """A reference vector h, and what follows from it (catalog/README.md, section 6); all on the CPU.
 
     `vector` (n_dims,) fp32; `h16` and `r16` (n_dims,) fp64, of bf16 values; `norm` = ‖h16‖.
     """
@@ -38,6 +38,21 @@ class QueryVector:
     r16: Tensor
     norm: float
     self_dot_bf16: float
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredReference:
+    """A reference as the catalog holds it: its row of `reference_vectors` but for the keys, and its `scores`."""
+
+    name: str
+    row: dict[str, Any]
+    scores: Scores
+
+    @property
+    def vector(self) -> Vector:
+        """The reference vector, fp32."""
+        vector: Vector = self.row["vector"]
+        return vector
 
 
 def query_vector(vector: Vector) -> QueryVector:
@@ -62,7 +77,6 @@ def certified(
     norm_bf16: npt.NDArray[np.float32],
     duplicate_of: Ids,
     query_vectors: Sequence[QueryVector],
-    progress: Progress = silent,
 ) -> list[Scores]:
     """Return dot, dot_bf16, cosine and cosine_bf16 of the rows of W `(n_tokens, n_dims)` for each query vector.
 
@@ -77,7 +91,7 @@ def certified(
     dot16, cosine16 = np.empty(shape, np.float32), np.empty(shape, np.float32)
     scored = np.empty(n_tokens, np.bool_)
     n_rows = block_rows(W)
-    for part in progress(blocks(n_tokens, n_rows), "scores", -(-n_tokens // n_rows)):
+    for part in progress_bar(blocks(n_tokens, n_rows), "scores", -(-n_tokens // n_rows)):
         w16 = W[part].to(torch.bfloat16)
         rows = w16.double()
         lengths = torch.linalg.vector_norm(rows, dim=1)
@@ -125,11 +139,10 @@ def score(
     query_vectors: Sequence[QueryVector],
     device: torch.device,
     stage: Callable[[str], AbstractContextManager[None]],
-    progress: Progress = silent,
 ) -> list[Scores]:
     """Return all columns of `scores` but the keys for each query vector; the native ones are computed on `device`."""
     with stage("scores"):
-        exact = certified(W, norm_bf16, duplicate_of, query_vectors, progress)
+        exact = certified(W, norm_bf16, duplicate_of, query_vectors)
     with stage("native"):
         hardware = native(W, query_vectors, device)
     for columns, own in zip(exact, hardware, strict=True):

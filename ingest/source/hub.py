@@ -46,12 +46,8 @@ from token_catalog.ingest.source.matrix import (
     open_matrix,
     read_header,
 )
-from token_catalog.ingest.source.model_files import CONFIG, INDEX, read_index
+from token_catalog.ingest.source.model_files import CONFIG, INDEX, TOKENIZER_FILES, is_pickled, read_index
 
-TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-    "vocab.json", "vocab.txt", "merges.txt", "*.model", "*.tiktoken",
-)  # fmt: skip
 # What the hub's client raises where nothing answers: its HTTP library's own error, of whichever generation.
 _TRANSPORT_ERROR: type[Exception] = HfHubHTTPError.__bases__[0]
 
@@ -94,10 +90,10 @@ class HubModel:
         """The file that each tensor is in: from the index, else from the headers of all safetensors files."""
         if (self.folder / INDEX).is_file():
             return read_index(self.folder / INDEX)
-        there: list[str] = json.loads(self._keep("files.json", lambda: json.dumps(self._listed()).encode()))
+        there: list[str] = json.loads(self._keep("files.json", lambda: json.dumps(self._files_there()).encode()))
         files = [file for file in there if file.endswith(".safetensors") and "/" not in file]
         if not files:
-            pickled = [file for file in there if file.endswith((".bin", ".pt", ".pth", ".ckpt"))]
+            pickled = [file for file in there if is_pickled(file)]
             raise CatalogError(
                 f"{self.where}: has no .safetensors file"
                 + (
@@ -109,7 +105,7 @@ class HubModel:
             )
         return {name: file for file in files for name in self._header(file)}
 
-    def _listed(self) -> list[str]:
+    def _files_there(self) -> list[str]:
         with _explained(self.where):
             return HfApi(endpoint=constants.ENDPOINT).list_repo_files(self.where, revision=self.revision)
 
@@ -164,7 +160,7 @@ class HubModel:
         partial.replace(path)
 
     def _stream(self, file: str, start: int, stop: int) -> Iterator[bytes]:
-        """Give a file's bytes from `start` to `stop`; where the connection breaks, ask again for the rest."""
+        """Yield a file's bytes from `start` to `stop`; where the connection breaks, ask again for the rest."""
         with _explained(self.where):
             while start < stop:
                 began = start
@@ -177,7 +173,7 @@ class HubModel:
                         raise
 
     def _request(self, file: str, start: int, stop: int) -> Iterator[bytes]:
-        """Give what one request for these bytes brings, as it comes."""
+        """Yield what one request for these bytes brings, as it comes."""
         url = hf_hub_url(self.where, file, revision=self.revision, endpoint=constants.ENDPOINT)
         headers = build_hf_headers() | {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
         broken: Exception | None = None

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from token_catalog.catalog.errors import CatalogError
+from token_catalog.catalog.errors import CatalogError, listed
 
 # safetensors' names of the storage types that are read, and the catalog's.
 DTYPES = {"BF16": "bf16", "F16": "fp16", "F32": "fp32"}
@@ -51,7 +51,7 @@ class Matrix:
     n_dims: int
 
     def chunks(self, n_rows: int) -> Iterator[tuple[int, Tensor]]:
-        """Give (first row, rows as stored) for `n_rows` rows at a time, in order."""
+        """Yield (first row, rows as stored) for `n_rows` rows at a time, in order."""
         with _opened(self.path) as file:
             rows = file.get_slice(self.tensor)
             for start in range(0, self.n_tokens, n_rows):
@@ -74,7 +74,7 @@ def open_matrix(path: Path, tensor: str) -> Matrix:
     """Return the matrix of that name in a file; CatalogError where the file or the tensor can't serve."""
     with _opened(path) as file:
         if tensor not in file.keys():  # noqa: SIM118 (no mapping: it has keys() only)
-            raise CatalogError(f"{path}: no tensor '{tensor}'; it has {listed(file.keys())}; --tensor names another")
+            raise CatalogError(f"{path}: no tensor '{tensor}'; it has {listed(file.keys())}; `tensor=` names another")
         header = file.get_slice(tensor)
         return checked_matrix(path, tensor, tuple(header.get_shape()), header.get_dtype())
 
@@ -109,17 +109,6 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Return the shape of every tensor in a file."""
     with _opened(path) as file:
         return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-
-
-def listed(names: object, most: int = 6) -> str:
-    """Return some names for a message.
-
-    >>> listed(["b", "a"]), listed(["a", "b", "c"], most=2)
-    ("'a', 'b'", "'a', 'b' and 1 more")
-    """
-    quoted = [f"'{name}'" for name in sorted(names)]  # type: ignore[call-overload]
-    more = f" and {len(quoted) - most} more" if len(quoted) > most else ""
-    return ", ".join(quoted[:most]) + more if quoted else "none"
 
 
 def header_stop(beginning: bytes, where: str) -> int:

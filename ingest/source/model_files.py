@@ -8,6 +8,15 @@ from token_catalog.catalog.errors import CatalogError
 
 CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
+TOKENIZER_JSON = "tokenizer.json"
+# A tokenizer can be made of any of these: patterns of names.
+VOCABULARY_FILES = (TOKENIZER_JSON, "tekken.json", "vocab.*", "*.model")
+# All that a tokenizer's files may be.
+TOKENIZER_FILES = (
+    *VOCABULARY_FILES, "*.tiktoken", "merges.txt",
+    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+)  # fmt: skip
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -27,3 +36,8 @@ def read_index(path: Path) -> dict[str, str]:
     if not isinstance(weight_map, dict):
         raise CatalogError(f"{path}: has no weight_map; download it again")
     return {str(name): Path(str(file)).name for name, file in weight_map.items()}
+
+
+def is_pickled(name: str) -> bool:
+    """Whether a file's name is one of pickled weights, which can run code when they are opened."""
+    return name.endswith(PICKLE_SUFFIXES)

@@ -17,6 +17,7 @@ from textwrap import shorten
 from typing import Any
 
 from token_catalog.catalog.errors import CatalogError
+from token_catalog.ingest.source.model_files import TOKENIZER_JSON, VOCABULARY_FILES
 
 # Reserved names, that nothing is trained on: [unused12] (BERT), <unused3> (Gemma), >>UNUSED_1<< (Falcon),
 # <|reserved_special_token_7|> (Llama), <SPECIAL_20>, [control_12] (Mistral), <｜place▁holder▁no▁1｜> (DeepSeek).
@@ -28,7 +29,6 @@ _UNUSED = re.compile(
 )
 _BYTE_PIECE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _MAX_CONTINUATION = 3
-_VOCABULARY_FILES = ("tokenizer.json", "tekken.json", "vocab.*", "*.model")
 # Enough for transformers' list of what it looked for and what isn't installed.
 _REASON_LENGTH = 400
 
@@ -81,7 +81,7 @@ def require_rows(tokens: Mapping[int, Token], n_tokens: int) -> None:
     if last >= n_tokens:
         raise CatalogError(
             f"W has {n_tokens:,} rows but the tokenizer has {len(tokens):,} entries, up to token_id {last}; "
-            "give the matching --tokenizer, or --no-tokenizer"
+            "give the matching `tokenizer=`, or `with_tokenizer=False`"
         )
 
 
@@ -107,7 +107,7 @@ def _load(folder: Path) -> Any:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     # AutoTokenizer builds some classes' tokenizers anew, without what their tokenizer.json says of digits or case.
-    stored = (folder / "tokenizer.json").is_file()
+    stored = (folder / TOKENIZER_JSON).is_file()
     loader = PreTrainedTokenizerFast if stored else AutoTokenizer
     try:
         tokenizer = loader.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
@@ -115,18 +115,18 @@ def _load(folder: Path) -> Any:
         if "trust_remote_code" in str(error):
             raise CatalogError(
                 f"{folder}: the tokenizer needs code from the model's author, which is never run here; "
-                "give another with --tokenizer, or --no-tokenizer"
+                "give another with `tokenizer=`, or `with_tokenizer=False`"
             ) from None
-        if not any(any(folder.glob(pattern)) for pattern in _VOCABULARY_FILES):
+        if not any(any(folder.glob(pattern)) for pattern in VOCABULARY_FILES):
             raise _no_files(folder) from None
         reason = shorten(str(error), _REASON_LENGTH) or type(error).__name__
         raise CatalogError(
-            f"{folder}: no tokenizer can be loaded ({reason}); give one with --tokenizer, or --no-tokenizer"
+            f"{folder}: no tokenizer can be loaded ({reason}); give one with `tokenizer=`, or `with_tokenizer=False`"
         ) from None
     if getattr(tokenizer, "backend_tokenizer", None) is None:
         raise CatalogError(
             f"{folder}: {type(tokenizer).__name__} has no tokenizers backend (tokenizer.json); "
-            "give one with --tokenizer, or --no-tokenizer"
+            "give one with `tokenizer=`, or `with_tokenizer=False`"
         )
     # From config.json's model_type alone, transformers makes up a tokenizer of a few special tokens.
     if not stored and not tokenizer.init_kwargs.get("vocab_file"):
@@ -136,8 +136,8 @@ def _load(folder: Path) -> Any:
 
 def _no_files(folder: Path) -> CatalogError:
     return CatalogError(
-        f"{folder}: has no tokenizer's files ({', '.join(_VOCABULARY_FILES)}); "
-        "give one with --tokenizer, or --no-tokenizer"
+        f"{folder}: has no tokenizer's files ({', '.join(VOCABULARY_FILES)}); "
+        "give one with `tokenizer=`, or `with_tokenizer=False`"
     )
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.oracle_linkage import halved, naive_distances
-from token_catalog.ingest.arithmetic import distances as distances_module
+from token_catalog.ingest.arithmetic import arrays
 from token_catalog.ingest.arithmetic.distances import Bounds, distances
 
 DTYPES = [torch.bfloat16, torch.float16, torch.float32]
@@ -48,8 +48,8 @@ def test_distances_are_the_contract_s_to_the_last_bit_in_chunks_of_any_size(
     X = W.double().numpy()
     expected = naive_distances(X[i], X[j])
     assert 0 < np.count_nonzero(expected == 0) < 20  # a row from itself
-    for n_bytes in (1, 8 * n_dims * 7, 8 * n_dims * 399, distances_module.CPU_BYTES):
-        monkeypatch.setattr(distances_module, "CPU_BYTES", n_bytes)
+    for n_bytes in (1, 8 * n_dims * 7, 8 * n_dims * 399, arrays.CPU_BYTES):
+        monkeypatch.setattr(arrays, "CPU_BYTES", n_bytes)
         assert distances(W, i, j).tobytes() == expected.tobytes()
     assert distances(W, j, i).tobytes() == expected.tobytes()
 

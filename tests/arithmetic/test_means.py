@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.oracle_bf16 import FP32, exact_mean, nearest_fp32
-from token_catalog.ingest.arithmetic import distances
+from token_catalog.ingest.arithmetic import arrays
 from token_catalog.ingest.arithmetic import means as centroids
 from token_catalog.ingest.arithmetic.means import centroid
 
@@ -49,7 +49,7 @@ def test_order_block_size_and_threads_change_nothing(dtype: torch.dtype, monkeyp
     chosen = ids(400)[::3]
     expected = exact_mean(W[torch.from_numpy(chosen.astype(np.int64))].tolist())
     for threads, n_bytes in ((1, 1), (2, 5 * 8 * 30), (2, 1 << 30)):
-        monkeypatch.setattr(distances, "CPU_BYTES", n_bytes)
+        monkeypatch.setattr(arrays, "CPU_BYTES", n_bytes)
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:
@@ -69,7 +69,7 @@ def test_means_that_nearly_cancel_are_exact_without_a_sum_in_integers_for_each(
     exactly: list[int] = []
     original = centroids._exact_mean
     monkeypatch.setattr(centroids, "_exact_mean", lambda values: exactly.append(len(values)) or original(values))
-    monkeypatch.setattr(distances, "CPU_BYTES", 70 * 8 * 40)
+    monkeypatch.setattr(arrays, "CPU_BYTES", 70 * 8 * 40)
     assert centroid(W, ids(600)).tolist() == exact_mean(W.tolist())
     assert len(exactly) <= centroids.MOST_ALONE
     exactly.clear()

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from token_catalog.ingest.arithmetic.distances import blocks
+from token_catalog.ingest.arithmetic.arrays import blocks
 from token_catalog.ingest.features.sky import N_LEADING
 from token_catalog.ingest.linkage import scale as radius
 from token_catalog.ingest.linkage import single_linkage as linkage

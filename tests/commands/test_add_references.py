@@ -20,11 +20,12 @@ from token_catalog.catalog.publish import remove
 from token_catalog.catalog.state import read_state
 from token_catalog.ingest import add_references as add_module
 from token_catalog.ingest.add_references import add_references
-from token_catalog.ingest.recipe.recipe import LinkageDistances, Recipe, load_additions, parse_recipe
-from token_catalog.ingest.references import resolve as references_module
+from token_catalog.ingest.recipe.recipe import LinkageDistances, Recipe, parse_recipe
+from token_catalog.ingest.recipe.shipping import load_additions
+from token_catalog.ingest.references import score_recipe as references_module
 from token_catalog.ingest.relink import relink
 from token_catalog.ingest.run import ingest
-from token_catalog.ingest.source.resolve import Options
+from token_catalog.ingest.source.resolve import SourceOptions
 
 N_TOKENS, N_DIMS = 120, 12
 LIMITS, WIDER = LinkageDistances(0.03, 0.01), LinkageDistances(0.5, 0.12)
@@ -100,7 +101,7 @@ def vector(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a catalog of `m`, with the base's references and `north`. Read it; publish nothing to it."""
     catalog = tmp_path_factory.mktemp("base") / "c"
-    ingest_bare(catalog, matrix(), recipe=recipe(BASE, [NORTH]), limits=LIMITS)
+    ingest_bare(catalog, matrix(), recipe=recipe(BASE, [NORTH]), asked=LIMITS)
     return catalog
 
 
@@ -133,7 +134,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, vector: Path) -> Path:
     """Return a catalog with the base and the additions, all from one ingest."""
     entries, clusters = additions(vector)
     catalog = tmp_path_factory.mktemp("whole") / "c"
-    ingest_bare(catalog, matrix(), recipe=recipe(BASE + entries, [NORTH, *clusters]), limits=LIMITS)
+    ingest_bare(catalog, matrix(), recipe=recipe(BASE + entries, [NORTH, *clusters]), asked=LIMITS)
     return catalog
 
 
@@ -181,7 +182,7 @@ def test_clusters_alone_need_no_vectors(mine: Path) -> None:
     found = [token for (token,) in rows(catalog, query)]
     assert found == [3, *range(50, 70)]
     before = on_disk(catalog)
-    with pytest.raises(CatalogError, match="m: was ingested with --no-vectors, so its rows aren't here; ingest it aga"):
+    with pytest.raises(CatalogError, match="m: was ingested with `with_vectors=False`, so its rows aren't here"):
         add_references(catalog, "m", recipe([{"name": "new", "token": 1}]))
     assert on_disk(catalog) == before
 
@@ -334,7 +335,7 @@ def test_a_model_that_changed_meanwhile_is_not_overwritten(
 def test_both_matrices_of_an_untied_model_get_them_or_neither(tmp_path: Path) -> None:
     catalog = tmp_path / "c"
     source = str(save_model(tmp_path / "untied"))
-    ingest(catalog, source, Options(name="p"), recipe=recipe(BASE[:2]))
+    ingest(catalog, source, SourceOptions(name="p"), recipe=recipe(BASE[:2]))
     entries = [{"name": "new", "text": "w5"}, {"name": "near", "centroid": "new:dot-mode"}]
     assert add_references(catalog, "p", recipe(entries)).models == ["p/input", "p/output"]
     assert rows(catalog, "select model, count(*) from scores group by model order by model") == [
@@ -394,7 +395,7 @@ def test_relink_scores_anew_what_hangs_on_linkage_and_only_that(
 ) -> None:
     path = Path(shutil.copy(vector, tmp_path / "h.safetensors"))
     more = [*LINKED, {"name": "file", "vector": {"file": str(path), "key": "h"}}]
-    ingest_bare(tmp_path / "fresh", matrix(), recipe=recipe(BASE + more, [NORTH, BIG]), limits=WIDER)
+    ingest_bare(tmp_path / "fresh", matrix(), recipe=recipe(BASE + more, [NORTH, BIG]), asked=WIDER)
     add_references(mine, "m", recipe(more, [BIG]))
     path.unlink()  # its vector is in the catalog
     before = dict(rows(mine, "select reference, vector from reference_vectors"))
@@ -426,7 +427,7 @@ def test_relink_that_leaves_the_vectors_as_they_are_keeps_their_files(mine: Path
 
 def test_relink_finds_and_loses_the_largest_component(tmp_path: Path) -> None:
     catalog, W = tmp_path / "c", torch.diag(torch.tensor([1.0, 2, 3, 4]))
-    ingest_bare(catalog, W, limits=LinkageDistances(1, 1))
+    ingest_bare(catalog, W, asked=LinkageDistances(1, 1))
     assert names(catalog) == ["mean"]
     relink(catalog, "m", LinkageDistances(3, 3))
     assert names(catalog) == ["largest-component", "mean"]
@@ -439,7 +440,7 @@ def test_relink_finds_and_loses_the_largest_component(tmp_path: Path) -> None:
 
 def test_relink_that_leaves_a_reference_nothing_changes_nothing(tmp_path: Path) -> None:
     catalog, W = tmp_path / "c", torch.diag(torch.tensor([1.0, 2, 3, 4]))
-    ingest_bare(catalog, W, recipe=recipe(BASE[2:]), limits=LinkageDistances(3, 3))
+    ingest_bare(catalog, W, recipe=recipe(BASE[2:]), asked=LinkageDistances(3, 3))
     before = on_disk(catalog)
     with pytest.raises(CatalogError, match=r"m: linked so, it has no reference 'largest'.* nothing was changed"):
         relink(catalog, "m", LinkageDistances(1, 1))
@@ -448,7 +449,7 @@ def test_relink_that_leaves_a_reference_nothing_changes_nothing(tmp_path: Path) 
 
 def test_relink_evaluates_clusters_anew_where_there_are_no_references(tmp_path: Path) -> None:
     catalog = tmp_path / "c"
-    ingest_bare(catalog, matrix(), recipe=recipe([], [BIG]), limits=LIMITS)
+    ingest_bare(catalog, matrix(), recipe=recipe([], [BIG]), asked=LIMITS)
     relink(catalog, "m", WIDER)
     expected = rows(catalog, f"select token_id from features where {BIG['where']} order by token_id")
     assert rows(catalog, "select token_id from recipe_clusters order by token_id") == expected
@@ -458,7 +459,7 @@ def test_with_replace_references_and_clusters_take_the_place_of_those_of_their_n
     """What builds on them changes with them; what doesn't keeps its scores."""
     first = recipe([*BASE, {"name": "up", "centroid": "north"}, {"name": "on", "centroid": "base:dot-mode"}], [NORTH])
     other = {"name": "north", "where": "lat > 0"}
-    ingest_bare(tmp_path / "c", matrix(), recipe=first, limits=LIMITS)
+    ingest_bare(tmp_path / "c", matrix(), recipe=first, asked=LIMITS)
     before = dict(rows(tmp_path / "c", "select reference, vector from reference_vectors"))
     added = recipe([{"name": "base", "token": 9}], [other])
     with pytest.raises(CatalogError, match="reference 'base': the catalog has one of that name"):
@@ -467,7 +468,7 @@ def test_with_replace_references_and_clusters_take_the_place_of_those_of_their_n
     assert report.notes == ["m: references added: base, up, on", "m: clusters added: north"]
     later = [reference.as_dict() for reference in first.references[3:]]
     now = recipe([BASE[0], {"name": "base", "token": 9}, BASE[2], *later], [other])
-    ingest_bare(tmp_path / "fresh", matrix(), recipe=now, limits=LIMITS)
+    ingest_bare(tmp_path / "fresh", matrix(), recipe=now, asked=LIMITS)
     assert seen(tmp_path / "c") == seen(tmp_path / "fresh")
     after = dict(rows(tmp_path / "c", "select reference, vector from reference_vectors"))
     assert {name for name in after if after[name] != before[name]} == {"base", "up", "on"}
@@ -476,7 +477,7 @@ def test_with_replace_references_and_clusters_take_the_place_of_those_of_their_n
 
 def test_a_cluster_without_tokens_is_still_known_later(tmp_path: Path) -> None:
     first = recipe([{"name": "o", "centroid": "none", "optional": True}], [{"name": "none", "where": "norm > 9"}])
-    ingest_bare(tmp_path / "c", matrix(), recipe=first, limits=LIMITS)
+    ingest_bare(tmp_path / "c", matrix(), recipe=first, asked=LIMITS)
     report = add_references(tmp_path / "c", "m", recipe([{"name": "new", "token": 1}]))
     left_out = "m: left out: reference 'o'.centroid: 'none': no token is in it"
     assert report.notes == [left_out, "m: references added: new"]

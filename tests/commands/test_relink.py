@@ -15,7 +15,7 @@ from token_catalog.ingest import relink as relink_module
 from token_catalog.ingest.recipe.recipe import LinkageDistances
 from token_catalog.ingest.relink import relink
 from token_catalog.ingest.run import ingest
-from token_catalog.ingest.source.resolve import Options
+from token_catalog.ingest.source.resolve import SourceOptions
 
 LINKED = "component, component_size, n_neighbors, nn_distance, nn_token_id, linkage_order, linkage_distance"
 
@@ -42,8 +42,8 @@ def everything(catalog: Path) -> list[tuple[object, ...]]:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 @pytest.mark.parametrize("limits", [LinkageDistances(0.2, 0.05), LinkageDistances()])
 def test_it_gives_what_an_ingest_gives(tmp_path: Path, dtype: torch.dtype, limits: LinkageDistances) -> None:
-    ingest_bare(tmp_path / "once", matrix(dtype), limits=limits)
-    ingest_bare(tmp_path / "again", matrix(dtype), limits=LinkageDistances(0.01, 0.001))
+    ingest_bare(tmp_path / "once", matrix(dtype), asked=limits)
+    ingest_bare(tmp_path / "again", matrix(dtype), asked=LinkageDistances(0.01, 0.001))
     assert everything(tmp_path / "again") != everything(tmp_path / "once")
     relink(tmp_path / "again", "m", limits)
     assert everything(tmp_path / "again") == everything(tmp_path / "once")
@@ -86,7 +86,7 @@ def test_what_has_nothing_to_do_with_linkage_stays(tmp_path: Path) -> None:
 
 def test_what_is_left_open_stays_as_it_is(tmp_path: Path) -> None:
     catalog = tmp_path / "c"
-    ingest_bare(catalog, matrix(), limits=LinkageDistances(0.3, 0.1))
+    ingest_bare(catalog, matrix(), asked=LinkageDistances(0.3, 0.1))
     query = "select linkage_radius, linkage_threshold, linkage_rule from models"
     relink(catalog, "m", LinkageDistances(radius=0.4))
     assert rows(catalog, query) == [(0.4, 0.1, "radius: given; threshold: as before")]
@@ -109,8 +109,8 @@ def test_the_recipe_has_what_was_asked_for_and_not_what_the_rule_chose(tmp_path:
 
 def test_a_radius_within_which_nothing_lies_is_told(tmp_path: Path) -> None:
     catalog = tmp_path / "c"
-    report = ingest_bare(catalog, torch.eye(5), limits=LinkageDistances(1, 1))
-    note = "m: no two different rows are nearer than 1; `token-catalog relink m --radius R` links further"
+    report = ingest_bare(catalog, torch.eye(5), asked=LinkageDistances(1, 1))
+    note = "m: no two different rows are nearer than 1; `relink('m', radius=R)` links further"
     assert note in report.notes
     assert note not in relink(catalog, "m", LinkageDistances(2)).notes
 
@@ -118,16 +118,16 @@ def test_a_radius_within_which_nothing_lies_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
-        (LinkageDistances(radius=0.05), "threshold 0.1 is past --radius 0.05; give --threshold too"),
-        (LinkageDistances(threshold=0.5), "linked up to 0.3, and --threshold 0.5 is past that; give --radius too"),
-        (LinkageDistances(0.1, 0.2), "--threshold 0.2 is past --radius 0.1"),
-        (LinkageDistances(radius=-1), "--radius -1: must be a distance above 0"),
-        (LinkageDistances(radius=float("nan")), "--radius nan"),
+        (LinkageDistances(radius=0.05), "threshold 0.1 is past `radius=0.05`; give `threshold=` too"),
+        (LinkageDistances(threshold=0.5), "linked up to 0.3, and `threshold=0.5` is past that; give `radius=` too"),
+        (LinkageDistances(0.1, 0.2), "`threshold=0.2` is past `radius=0.1`"),
+        (LinkageDistances(radius=-1), "`radius=-1`: must be a distance above 0"),
+        (LinkageDistances(radius=float("nan")), "`radius=nan`"),
     ],
 )
 def test_bad_limits_are_refused_and_nothing_changes(tmp_path: Path, limits: LinkageDistances, message: str) -> None:
     catalog = tmp_path / "c"
-    ingest_bare(catalog, matrix(), limits=LinkageDistances(0.3, 0.1))
+    ingest_bare(catalog, matrix(), asked=LinkageDistances(0.3, 0.1))
     before = everything(catalog)
     with pytest.raises(CatalogError) as error:
         relink(catalog, "m", limits)
@@ -138,7 +138,7 @@ def test_bad_limits_are_refused_and_nothing_changes(tmp_path: Path, limits: Link
 
 def test_without_vectors_it_says_how_to_go_on(tmp_path: Path) -> None:
     ingest_bare(tmp_path / "c", matrix(), with_vectors=False)
-    with pytest.raises(CatalogError, match="--no-vectors, so its rows aren't here; ingest it again, with --replace"):
+    with pytest.raises(CatalogError, match="so its rows aren't here; ingest it again, with `replace=True`"):
         relink(tmp_path / "c", "m", LinkageDistances(0.3))
 
 
@@ -174,7 +174,7 @@ def test_a_model_that_changed_meanwhile_is_not_overwritten(
 
 def test_a_name_with_several_matrices_is_linked_as_a_whole(tmp_path: Path) -> None:
     catalog = tmp_path / "c"
-    ingest(catalog, str(save_model(tmp_path / "untied")), Options(name="p"))
+    ingest(catalog, str(save_model(tmp_path / "untied")), SourceOptions(name="p"))
     assert relink(catalog, "p", LinkageDistances(5, 4)).models == ["p/input", "p/output"]
     assert rows(catalog, "select distinct linkage_radius, linkage_threshold from models") == [(5, 4)]
     relink(catalog, "p/output", LinkageDistances(6))

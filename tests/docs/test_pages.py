@@ -24,7 +24,8 @@ from tests.support.pages import (
 )
 from tests.support.write_pages import COMMANDS, commands_page
 from token_catalog.cli import app
-from token_catalog.ingest.recipe.recipe import LinkageDistances, load_additions, load_recipe
+from token_catalog.ingest.recipe.recipe import LinkageDistances
+from token_catalog.ingest.recipe.shipping import load_additions, load_recipe
 from token_catalog.queries.verify import verify
 
 RECIPES = DOCS / "recipes.md"

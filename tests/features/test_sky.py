@@ -4,12 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from token_catalog.ingest.features.sky import Components, Floats, oriented, principal_components, sky
+from token_catalog.ingest.arithmetic.arrays import Floats
+from token_catalog.ingest.features.principal_components import (
+    PrincipalComponents,
+    principal_components,
+    with_canonical_signs,
+)
+from token_catalog.ingest.features.sky import spherical
 
 Extended = np.ndarray[tuple[int, ...], np.dtype[np.longdouble]]
 
 
-def components_of(X: Floats, chunk: int = 1000) -> Components:
+def components_of(X: Floats, chunk: int = 1000) -> PrincipalComponents:
     """Return the components of a matrix given in chunks."""
     rows = torch.from_numpy(X)
     return principal_components(lambda: rows.split(chunk), rows.mean(dim=0), len(rows))
@@ -25,7 +31,7 @@ def planted(eigenvalues: list[float], n_copies: int, seed: int) -> Floats:
     return rows.astype(np.float32).astype(np.float64)
 
 
-def refined(components: Components, X: Floats) -> Extended:
+def refined(components: PrincipalComponents, X: Floats) -> Extended:
     """Return the eigenvectors (in rows) of X's covariance in 80-bit arithmetic, by Newton steps from fp64 ones."""
     L = X.astype(np.longdouble)
     L = L - L.mean(axis=0)
@@ -71,12 +77,12 @@ def test_chunks_change_no_leading_direction() -> None:
 
 def test_a_direction_across_the_mean_has_its_largest_part_positive() -> None:
     vectors = np.array([[0.0, -0.8, 0.6], [0.0, 0.6, 0.8], [-1.0, 0, 0]])
-    got = oriented(vectors, mean=np.array([2.0, 0, 0]))
+    got = with_canonical_signs(vectors, mean=np.array([2.0, 0, 0]))
     assert got.tolist() == [[0.0, 0.8, -0.6], [0.0, 0.6, 0.8], [1.0, 0.0, 0.0]]
 
 
 def test_a_mean_of_zero_leaves_the_signs_to_the_largest_parts() -> None:
-    assert oriented(np.array([[-1.0, 0.0], [0.0, 1.0]]), np.zeros(2)).tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    assert with_canonical_signs(np.array([[-1.0, 0.0], [0.0, 1.0]]), np.zeros(2)).tolist() == [[1.0, 0.0], [0.0, 1.0]]
 
 
 def test_rows_that_cancel_have_signs_by_their_largest_parts_in_any_order() -> None:
@@ -92,11 +98,11 @@ def test_rows_that_cancel_have_signs_by_their_largest_parts_in_any_order() -> No
 
 def test_of_two_parts_as_large_the_first_is_made_positive() -> None:
     half = np.sqrt(0.5)
-    assert oriented(np.array([[-half * (1 - 1e-14), half]]), np.zeros(2))[0, 0] > 0
+    assert with_canonical_signs(np.array([[-half * (1 - 1e-14), half]]), np.zeros(2))[0, 0] > 0
 
 
 def test_equal_eigenvalues_are_degenerate_and_others_are_not() -> None:
-    found = Components(np.array([3.0, 2.0, 2.0, 1.0, 1.0 - 1e-8]), np.eye(5), np.zeros(5))
+    found = PrincipalComponents(np.array([3.0, 2.0, 2.0, 1.0, 1.0 - 1e-8]), np.eye(5), np.zeros(5))
     assert [found.degenerate(pc) for pc in range(1, 6)] == [False, True, True, False, False]
 
 
@@ -109,8 +115,8 @@ def test_the_sky_has_its_poles_its_meridian_and_no_place_at_the_origin() -> None
         (1.0, -1.0, np.sqrt(2)): (2.0, 45.0, -45.0),
     }
     for (x, y, z), expected in points.items():
-        np.testing.assert_allclose([a[0] for a in sky(*(np.array([c]) for c in (x, y, z)))], expected, atol=1e-13)
-    radius, lat, lon = sky(np.zeros(1), np.zeros(1), np.zeros(1))
+        np.testing.assert_allclose([a[0] for a in spherical(*(np.array([c]) for c in (x, y, z)))], expected, atol=1e-13)
+    radius, lat, lon = spherical(np.zeros(1), np.zeros(1), np.zeros(1))
     assert radius[0] == 0
     assert np.isnan(lat[0])
     assert np.isnan(lon[0])

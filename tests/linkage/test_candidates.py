@@ -14,16 +14,15 @@ from torch import Tensor
 from tests.support.helpers import ingest_bare, rows
 from tests.support.matrices import clustered, grid
 from tests.support.oracle_linkage import COLUMNS, Floats, distance_matrix, expected_columns, leaves, lowest_in_component
-from token_catalog.ingest.arithmetic import distances as distances_module
+from token_catalog.ingest.arithmetic import arrays
 from token_catalog.ingest.arithmetic.bf16 import UNIT_ROUNDOFF as UNIT
 from token_catalog.ingest.linkage import candidates as candidates_module
 from token_catalog.ingest.linkage import projections as points
 from token_catalog.ingest.linkage import spanning_forest as forest
 from token_catalog.ingest.linkage.candidates import Candidates, Pairs
 from token_catalog.ingest.linkage.projections import DistinctRows
-from token_catalog.ingest.linkage.single_linkage import Linkage, link
+from token_catalog.ingest.linkage.single_linkage import Linkage, single_linkage
 from token_catalog.ingest.recipe.recipe import LinkageDistances
-from token_catalog.ingest.report import silent
 
 Way = Callable[[Candidates, float], Iterator[Pairs]]
 WAYS: dict[str, Way] = {
@@ -160,7 +159,7 @@ def test_rounding_to_bf16_loses_no_pair() -> None:
     vectors = DistinctRows(W, ids, np.ones_like(ids), np.linalg.norm(W.double().numpy(), axis=1), ids)
     tiles = points.BlockedProducts(points.Projections(W, vectors, np.eye(64)), torch.bfloat16)
     distance = 2 * x * 8
-    assert sum(len(i) for *_, i, _ in tiles.within(distance * (1 + 1e-6), 4, silent)) == 1
+    assert sum(len(i) for *_, i, _ in tiles.within(distance * (1 + 1e-6), 4)) == 1
 
 
 @given(W=matrices, share=st.floats(0, 0.9), part=st.floats(0.05, 1))
@@ -171,12 +170,12 @@ def test_every_way_gives_the_same_linkage(W: Tensor, share: float, part: float) 
     apart = distance_matrix(W.double().numpy()[vectors.ids])
     radius = radius_at(apart, share)
     threshold = radius * part
-    first = link(vectors, candidates.by_tree(radius), radius, threshold)
+    first = single_linkage(vectors, candidates.by_tree(radius), radius, threshold)
     for name, (found, way) in every_way(W).items():
         for dense in (0.0, np.inf):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(candidates_module, "DENSE", dense)
-                assert same(link(vectors, way(found, radius), radius, threshold), first), name
+                assert same(single_linkage(vectors, way(found, radius), radius, threshold), first), name
 
 
 # What may be cut small, to a size at which some tens of rows make many batches.
@@ -188,7 +187,7 @@ SMALL = {
     "TREE_WIDTHS": (candidates_module, (range(1, 3), range(7, 8), range(0))),
     "MOST_NEAR": (candidates_module, (0, 1_000)),
     "MOST_EDGES": (forest, (0, 10, 300)),
-    "CPU_BYTES": (distances_module, (1, 1_000)),
+    "CPU_BYTES": (arrays, (1, 1_000)),
 }
 
 
@@ -198,13 +197,13 @@ def test_the_size_of_chunks_changes_nothing(name: str, value: int, kind: str, mo
     W = made(kind, 5, 75, 6)
     candidates = prepared(W)
     radius = radius_at(distance_matrix(W.double().numpy()), 0.4)
-    whole = link(candidates.vectors, candidates.by_tree(radius), radius, radius / 2)
+    whole = single_linkage(candidates.vectors, candidates.by_tree(radius), radius, radius / 2)
     assert 1 < len(np.unique(whole.components(radius / 2))) < 75
     monkeypatch.setattr(SMALL[name][0], name, value)
     for dense in (0.0, np.inf):
         monkeypatch.setattr(candidates_module, "DENSE", dense)
         for found, way in every_way(W).values():
-            assert same(link(candidates.vectors, way(found, radius), radius, radius / 2), whole)
+            assert same(single_linkage(candidates.vectors, way(found, radius), radius, radius / 2), whole)
 
 
 def test_the_number_of_threads_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,8 +213,8 @@ def test_the_number_of_threads_changes_nothing(tmp_path: Path, monkeypatch: pyte
         torch.set_num_threads(n_threads)
         for count in ("cpu_count", "process_cpu_count"):
             monkeypatch.setattr(f"os.{count}", lambda n=n_threads: n, raising=False)
-        ingest_bare(tmp_path / "c", W, str(n_threads), limits=LinkageDistances(3.0, 1.0))
-        linkages = [link(c.vectors, way(c, 3.0), 3.0, 1.0) for c, way in every_way(W).values()]
+        ingest_bare(tmp_path / "c", W, str(n_threads), asked=LinkageDistances(3.0, 1.0))
+        linkages = [single_linkage(c.vectors, way(c, 3.0), 3.0, 1.0) for c, way in every_way(W).values()]
         assert all(same(linkage, linkages[0]) for linkage in linkages)
     query = f"select {', '.join(COLUMNS)} from features where model = '{{}}' order by token_id"
     one, two = (rows(tmp_path / "c", query.format(n)) for n in (1, 2))
@@ -229,7 +228,7 @@ def test_permuting_rows_permutes_what_linking_finds(kind: str, tmp_path: Path) -
     moved = torch.randperm(90, generator=torch.Generator().manual_seed(1)).numpy()  # row i comes from moved[i]
     radius = radius_at(distance_matrix(W.double().numpy()), 0.3)
     for name, matrix in (("straight", W), ("shuffled", W[moved])):
-        ingest_bare(tmp_path / "c", matrix, name, limits=LinkageDistances(radius, radius / 2))
+        ingest_bare(tmp_path / "c", matrix, name, asked=LinkageDistances(radius, radius / 2))
     query = f"select {', '.join(COLUMNS)} from features where model = '{{}}' order by token_id"
     straight, shuffled = (rows(tmp_path / "c", query.format(name)) for name in ("straight", "shuffled"))
     came = [straight[i] for i in moved]
@@ -279,7 +278,7 @@ def test_matrices_of_odd_scales_are_linked_as_by_brute_force(name: str) -> None:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(candidates_module, "DENSE", dense)
                 check_coverage(way(found, radius), apart, radius)
-                linkage = link(candidates.vectors, way(found, radius), radius, radius / 3)
+                linkage = single_linkage(candidates.vectors, way(found, radius), radius, radius / 3)
             check_linkage(linkage, candidates.vectors, apart, radius, radius / 3)
 
 
@@ -302,7 +301,7 @@ def test_a_dense_cluster_is_linked_within_little_memory(monkeypatch: pytest.Monk
     monkeypatch.setattr(forest, "MOST_EDGES", 5_000)
     monkeypatch.setattr(candidates_module, "CPU_TILE", 128)
     tracemalloc.start()  # counts what NumPy holds; a tile's bounds, in torch, are twice 0.1 MB
-    linkage = link(candidates.vectors, candidates.by_blocks(radius, 64), radius, threshold)
+    linkage = single_linkage(candidates.vectors, candidates.by_blocks(radius, 64), radius, threshold)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 6e6
@@ -326,7 +325,7 @@ def test_a_gpu_gives_the_same_linkage_as_the_cpu(dtype: torch.dtype, tmp_path: P
     for radius, threshold in ((8.0, 5.0), (0.05, 0.02), (None, None)):
         for device in ("cpu", "cuda"):
             limits = LinkageDistances(radius, threshold)
-            ingest_bare(tmp_path / "c", W, device, device=device, limits=limits, replace=True)
+            ingest_bare(tmp_path / "c", W, device, device=device, asked=limits, replace=True)
         for query in (
             f"select {', '.join(COLUMNS)} from features where model = '{{}}' order by token_id",
             "select component, diameter from component_diameters where model = '{}' order by component",

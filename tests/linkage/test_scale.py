@@ -16,14 +16,15 @@ from tests.support.helpers import ingest_bare, rows
 from tests.support.matrices import clustered
 from tests.support.oracle_linkage import distance_matrix, expected_columns
 from token_catalog.catalog.errors import CatalogError
-from token_catalog.ingest.features import scan as features
-from token_catalog.ingest.linkage import scale as radius
+from token_catalog.ingest.linkage import link as link_module
+from token_catalog.ingest.linkage import scale
 from token_catalog.ingest.linkage.projections import DistinctRows
-from token_catalog.ingest.linkage.scale import choose, gap
-from token_catalog.ingest.recipe.recipe import LinkageDistances, Recipe, load_recipe, parse_recipe
+from token_catalog.ingest.linkage.scale import choose_distances, gap
+from token_catalog.ingest.recipe.recipe import LinkageDistances, Recipe, parse_recipe
+from token_catalog.ingest.recipe.shipping import load_recipe
 from token_catalog.ingest.report import Report
 from token_catalog.ingest.run import ingest
-from token_catalog.ingest.source.resolve import Options
+from token_catalog.ingest.source.resolve import SourceOptions
 
 NAN, INF = float("nan"), float("inf")
 
@@ -56,7 +57,7 @@ def chosen(catalog: Path) -> tuple[float, float, str]:
 
 def linked(catalog: Path, W: Tensor, limits: LinkageDistances | None = None) -> tuple[float, float, str]:
     """Catalogue a W, check its columns against brute force at the radius and threshold chosen, and return these."""
-    ingest_bare(catalog, W, limits=limits)
+    ingest_bare(catalog, W, asked=limits)
     at = chosen(catalog)
     query = "select component, component_size, n_neighbors, nn_distance, nn_token_id from features order by token_id"
     apart = distance_matrix(W.double().numpy())
@@ -104,10 +105,10 @@ def test_the_frozen_cluster_of_a_matrix_like_qwen3_is_found_by_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As at full size, all with all are too many operations: the radius is a 48th of the median gap."""
-    monkeypatch.setattr(radius, "OPERATIONS", 1)
+    monkeypatch.setattr(scale, "OPERATIONS", 1)
     n_tokens = 8000
     write_synthetic(tmp_path / "W.safetensors", n_tokens, 256)
-    ingest(tmp_path / "c", str(tmp_path / "W.safetensors"), Options(name="m"), with_tokenizer=False)
+    ingest(tmp_path / "c", str(tmp_path / "W.safetensors"), SourceOptions(name="m"), with_tokenizer=False)
     found = rows(tmp_path / "c", "select component, n_tokens, n_vectors from components")
     assert found == [(n_tokens - N_CLUMP, N_CLUMP, N_CLUMP_VECTORS)]
     assert "1/48 of" in chosen(tmp_path / "c")[2]
@@ -129,18 +130,18 @@ def test_the_sample_is_of_the_lowest_digests_wherever_the_rows_stand(
 ) -> None:
     seen: list[DistinctRows] = []
 
-    def spy(vectors: DistinctRows, asked: LinkageDistances) -> radius.Choice:
+    def spy(vectors: DistinctRows, asked: LinkageDistances) -> scale.ChosenDistances:
         seen.append(vectors)
-        return choose(vectors, asked)
+        return choose_distances(vectors, asked)
 
-    monkeypatch.setattr(features.radius, "choose", spy)
+    monkeypatch.setattr(link_module, "choose_distances", spy)
     W = clustered(700, 6, 4, torch.float32)
     W[5, 0] = NAN
     order = torch.randperm(700, generator=torch.Generator().manual_seed(2))
     models = [ingest_bare(tmp_path / "c", matrix, name) for name, matrix in (("a", W), ("b", W[order]))]
     digests = {hashlib.blake2b(row.tobytes(), digest_size=16).digest(): row.tolist() for row in (W + 0.0).numpy()}
     del digests[hashlib.blake2b(W[5].numpy().tobytes(), digest_size=16).digest()]
-    lowest = sorted(digests[digest] for digest in sorted(digests)[: radius.SAMPLE])
+    lowest = sorted(digests[digest] for digest in sorted(digests)[: scale.SAMPLE])
     for vectors in seen:
         assert sorted(vectors.rows(vectors.sample).tolist()) == lowest
     assert [note.split(": ", 1)[1] for note in models[0].notes] == [note.split(": ", 1)[1] for note in models[1].notes]
@@ -166,14 +167,14 @@ BY_RULE = "1/3 of 30, the median distance to the nearest vector of 44 sampled"
 def test_what_is_asked_for_stands_and_the_rule_gives_the_rest(
     asked: LinkageDistances, expected: tuple[float, float, str, str]
 ) -> None:
-    choice = choose(vectors_of(on_a_line(0, 1, 2, 3)), asked)
+    choice = choose_distances(vectors_of(on_a_line(0, 1, 2, 3)), asked)
     assert (choice.radius, choice.threshold, choice.radius_rule, choice.threshold_rule) == expected
-    assert choice.rule == f"radius: {expected[2]}; threshold: {expected[3]}"
+    assert choice.as_row()["linkage_rule"] == f"radius: {expected[2]}; threshold: {expected[3]}"
 
 
 @pytest.mark.parametrize("threshold", np.geomspace(10, 100, 91).tolist())
 def test_a_radius_that_follows_a_threshold_is_never_below_it(threshold: float) -> None:
-    assert choose(vectors_of(torch.eye(3)), LinkageDistances(threshold=threshold)).radius >= threshold
+    assert choose_distances(vectors_of(torch.eye(3)), LinkageDistances(threshold=threshold)).radius >= threshold
 
 
 def test_where_all_with_all_are_too_many_the_radius_is_a_sixteenth_of_that() -> None:
@@ -181,8 +182,8 @@ def test_where_all_with_all_are_too_many_the_radius_is_a_sixteenth_of_that() -> 
     vectors = vectors_of(on_a_line(0, 1, 2, 3))
     for most, expected in ((44**2 * 3, 10.0), (44**2 * 3 - 1, 0.62)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(radius, "OPERATIONS", most)
-            assert choose(vectors, LinkageDistances()).radius == expected
+            patch.setattr(scale, "OPERATIONS", most)
+            assert choose_distances(vectors, LinkageDistances()).radius == expected
 
 
 def test_a_threshold_lies_in_the_void_above_a_cluster(tmp_path: Path) -> None:
@@ -275,26 +276,26 @@ def test_doubling_w_doubles_the_choice(tmp_path: Path) -> None:
     ("limits", "message"),
     [
         *(
-            (LinkageDistances(radius=bad), f"--radius {bad:g}: must be a distance above 0")
+            (LinkageDistances(radius=bad), f"`radius={bad:g}`: must be a distance above 0")
             for bad in (0.0, -0.0, -1.5, NAN, INF)
         ),
-        (LinkageDistances(radius=1e200), "--radius 1e+200: must be"),
+        (LinkageDistances(radius=1e200), "`radius=1e+200`: must be"),
         *(
-            (LinkageDistances(threshold=bad), f"--threshold {bad:g}: must be a distance above 0")
+            (LinkageDistances(threshold=bad), f"`threshold={bad:g}`: must be a distance above 0")
             for bad in (0.0, -2, NAN, INF)
         ),
-        (LinkageDistances(radius=1.0, threshold=NAN), "--threshold nan: must be"),
-        (LinkageDistances(radius=0.5, threshold=0.625), "--threshold 0.625 is past --radius 0.5"),
+        (LinkageDistances(radius=1.0, threshold=NAN), "`threshold=nan`: must be"),
+        (LinkageDistances(radius=0.5, threshold=0.625), "`threshold=0.625` is past `radius=0.5`"),
     ],
 )
 def test_bad_limits_are_refused_by_name_and_leave_nothing(
     limits: LinkageDistances, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(CatalogError) as error:
-        limits.check("--")
+        limits.check()
     assert message in str(error.value)
     with pytest.raises(CatalogError) as error:
-        ingest_bare(tmp_path / "c", torch.eye(4), limits=limits)
+        ingest_bare(tmp_path / "c", torch.eye(4), asked=limits)
     assert message in str(error.value)
     assert not (tmp_path / "c").exists()
 
@@ -304,7 +305,7 @@ def test_bad_limits_are_refused_by_name_and_leave_nothing(
     [LinkageDistances(), LinkageDistances(5e-324), LinkageDistances(1.0, 1.0), LinkageDistances(threshold=1e100)],
 )
 def test_good_limits_pass(limits: LinkageDistances) -> None:
-    limits.check("--")
+    limits.check()
 
 
 @pytest.mark.parametrize("limits", [LinkageDistances(radius=1e100), LinkageDistances(threshold=1e100)])
@@ -317,7 +318,7 @@ def test_limits_past_all_distances_link_everything(limits: LinkageDistances, tmp
 def test_an_option_past_the_recipe_s_radius_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     recipe = Recipe(linkage=LinkageDistances(radius=0.02))
     with pytest.raises(CatalogError, match=r"threshold 0\.05 is past radius 0\.02"):
-        ingest_bare(tmp_path / "c", torch.eye(4), recipe=recipe, limits=LinkageDistances(threshold=0.05))
+        ingest_bare(tmp_path / "c", torch.eye(4), recipe=recipe, asked=LinkageDistances(threshold=0.05))
     assert not (tmp_path / "c").exists()
 
 
@@ -328,7 +329,7 @@ def test_a_recipe_s_limits_hold_and_options_go_before_them(tmp_path: Path) -> No
     assert recipe.linkage == LinkageDistances(2.0, 0.5)
     W = on_a_line(*chain({1.0: 9, 4.0: 1}))
     for name, limits, expected in (("recipe", None, (2.0, 0.5)), ("option", LinkageDistances(radius=3.0), (3.0, 0.5))):
-        ingest_bare(tmp_path / name, W, recipe=recipe, limits=limits)
+        ingest_bare(tmp_path / name, W, recipe=recipe, asked=limits)
         assert chosen(tmp_path / name) == (*expected, "radius: given; threshold: given")
         ((kept,),) = rows(tmp_path / name, "select recipe from models")
         assert parse_recipe(json.loads(kept)).linkage == LinkageDistances(*expected)

@@ -60,7 +60,7 @@ def catalogued(catalog: Path) -> tuple[list[tuple[Any, ...]], list[tuple[int, fl
 
 def check(catalog: Path, W: torch.Tensor, radius: float, threshold: float) -> None:
     """Catalogue a small W, and compare all that linking gives with the whole matrix of distances."""
-    ingest_bare(catalog, W, limits=LinkageDistances(radius, threshold), with_vectors=False)
+    ingest_bare(catalog, W, asked=LinkageDistances(radius, threshold), with_vectors=False)
     got, order = catalogued(catalog)
     X = W.double().numpy()
     ids = np.flatnonzero(np.isfinite(X).all(axis=1))
@@ -119,7 +119,7 @@ def test_a_chain_of_steps_of_one_is_apart_at_one_and_whole_just_past_it(tmp_path
     W[:, 1] = torch.tensor([0.0, 3, 1, 4, 2])
     past = float(np.nextafter(1, 2))
     for name, threshold in (("at", 1.0), ("past", past)):
-        ingest_bare(tmp_path / "c", W, name, limits=LinkageDistances(past, threshold))
+        ingest_bare(tmp_path / "c", W, name, asked=LinkageDistances(past, threshold))
     query = "select component, component_size, n_neighbors, nn_distance, nn_token_id, linkage_distance from features"
     at, past_it = (rows(tmp_path / "c", f"{query} where model = '{name}' order by token_id") for name in ("at", "past"))
     assert [row[:3] for row in at] == [(i, 1, 0) for i in range(5)]
@@ -166,7 +166,7 @@ def test_rows_that_are_not_finite_are_not_linked_and_change_nothing(tmp_path: Pa
     broken[0, 0], broken[31, 5], broken[69] = float("nan"), float("inf"), float("-inf")
     check(tmp_path / "c", broken, 1.5, 0.5)
     kept = [i for i in range(70) if i not in (0, 31, 69)]
-    ingest_bare(tmp_path / "without", W[kept], limits=LinkageDistances(1.5, 0.5))
+    ingest_bare(tmp_path / "without", W[kept], asked=LinkageDistances(1.5, 0.5))
     got, alone = catalogued(tmp_path / "c")[0], catalogued(tmp_path / "without")[0]
     number = {None: None} | dict(enumerate(kept))
     assert [got[i] for i in kept] == [
@@ -208,7 +208,7 @@ def test_a_component_of_too_many_vectors_has_no_diameter(tmp_path: Path, monkeyp
     monkeypatch.setattr(linkage, "MOST_FOR_DIAMETER", 2)
     W = torch.zeros(7, 3)
     W[:, 0] = torch.tensor([0.0, 0, 1, 1, 2, 50, 53])
-    ingest_bare(tmp_path / "c", W, limits=LinkageDistances(5.0, 4.0))
+    ingest_bare(tmp_path / "c", W, asked=LinkageDistances(5.0, 4.0))
     assert rows(tmp_path / "c", "select component, diameter from component_diameters order by component") == [
         (0, None),
         (5, 3.0),

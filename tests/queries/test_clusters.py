@@ -29,8 +29,8 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Path:
         references=(Reference("r", "token", 0),),
         clusters=(Cluster("even", "token_id % 2 = 0"), Cluster("none", "norm < 0")),
     )
-    ingest_bare(catalog, W, "m", recipe=recipe, limits=LinkageDistances(0.6, 0.5))
-    ingest_bare(catalog, torch.eye(4)[:3], "other", limits=LinkageDistances(2, 2))
+    ingest_bare(catalog, W, "m", recipe=recipe, asked=LinkageDistances(0.6, 0.5))
+    ingest_bare(catalog, torch.eye(4)[:3], "other", asked=LinkageDistances(2, 2))
     return catalog
 
 
@@ -161,7 +161,7 @@ def test_clusters_of_different_models_have_no_overlap_to_show(known: Path) -> No
 
 
 def test_without_vectors_there_is_no_centroid(tmp_path: Path) -> None:
-    ingest_bare(tmp_path / "c", torch.eye(4)[:3], with_vectors=False, limits=LinkageDistances(2, 2))
+    ingest_bare(tmp_path / "c", torch.eye(4)[:3], with_vectors=False, asked=LinkageDistances(2, 2))
     done = shell_run(tmp_path / "c", "select centroid_of('largest-component');")
     assert "centroid_of: the cluster has no finite row in vectors" in done.stderr
 

@@ -32,8 +32,8 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
         place  0  1  3  3  6  20 21  40  NaN       linked up to 10, components at 4
     """
     catalog = tmp_path_factory.mktemp("line") / "c"
-    ingest_bare(catalog, on_a_line(0, 1, 3, 3, 6, 20, 21, 40, math.nan), "a", limits=LinkageDistances(10, 4))
-    ingest_bare(catalog, on_a_line(0, 1, 2.5), "b", limits=LinkageDistances(2, 1))
+    ingest_bare(catalog, on_a_line(0, 1, 3, 3, 6, 20, 21, 40, math.nan), "a", asked=LinkageDistances(10, 4))
+    ingest_bare(catalog, on_a_line(0, 1, 2.5), "b", asked=LinkageDistances(2, 1))
     return catalog
 
 
@@ -48,7 +48,7 @@ def test_components_tell_size_edges_diameter_and_gap(line: Path) -> None:
 
 def test_a_gap_is_the_lesser_of_the_two_beside_a_component(tmp_path: Path) -> None:
     """Places 0 1 | 4 5 | 7 8 in three components at 1.5: gaps 3, 2 and 2; token 6, at 12, is alone."""
-    ingest_bare(tmp_path / "c", on_a_line(0, 1, 4, 5, 7, 8, 12), limits=LinkageDistances(20, 1.5))
+    ingest_bare(tmp_path / "c", on_a_line(0, 1, 4, 5, 7, 8, 12), asked=LinkageDistances(20, 1.5))
     assert rows(tmp_path / "c", "select component, gap from components order by component") == [(0, 3), (2, 2), (4, 2)]
 
 
@@ -59,12 +59,12 @@ def test_voids_are_the_gaps_between_merges_of_the_largest_component(line: Path) 
 
 
 def test_the_last_void_ends_at_the_nearest_token_outside(tmp_path: Path) -> None:
-    ingest_bare(tmp_path / "c", on_a_line(0, 1, 2, 5), limits=LinkageDistances(20, 1.5))
+    ingest_bare(tmp_path / "c", on_a_line(0, 1, 2, 5), asked=LinkageDistances(20, 1.5))
     assert rows(tmp_path / "c", "select below, above, ratio, n_tokens_below from voids") == [(1, 3, 3, 3)]
 
 
 def test_of_components_as_large_the_lowest_is_the_largest(tmp_path: Path) -> None:
-    ingest_bare(tmp_path / "c", on_a_line(10, 11, 0, 2), limits=LinkageDistances(5, 3))
+    ingest_bare(tmp_path / "c", on_a_line(10, 11, 0, 2), asked=LinkageDistances(5, 3))
     assert rows(tmp_path / "c", "select below from voids") == [(1,)]
 
 
@@ -178,7 +178,7 @@ def naive_components(places: list[float], distance: float) -> list[int]:
 
 def test_equal_rows_are_not_the_largest_component_of_voids_however_many(tmp_path: Path) -> None:
     """Five equal rows have no merge that a void could follow: the chain of three has two, at 1 and 3."""
-    ingest_bare(tmp_path / "c", on_a_line(50, 50, 50, 50, 50, 0, 1, 4), limits=LinkageDistances(20, 5))
+    ingest_bare(tmp_path / "c", on_a_line(50, 50, 50, 50, 50, 0, 1, 4), asked=LinkageDistances(20, 5))
     assert rows(tmp_path / "c", "select component, n_tokens from components") == [(0, 5), (5, 3)]
     found = rows(tmp_path / "c", "select below, above, ratio, n_tokens_below from voids")
     assert found == [(3, None, pytest.approx(20 / 3), 3), (1, 3, 3, 2)]
@@ -186,7 +186,7 @@ def test_equal_rows_are_not_the_largest_component_of_voids_however_many(tmp_path
 
 def test_components_equal_a_naive_walk_on_random_places(tmp_path: Path) -> None:
     places = np.random.default_rng(3).integers(0, 200, 40).astype(float).tolist()
-    ingest_bare(tmp_path / "c", on_a_line(*places), limits=LinkageDistances(50, 5))
+    ingest_bare(tmp_path / "c", on_a_line(*places), asked=LinkageDistances(50, 5))
     for distance in (0.5, 1, 2, 3, 5, 8, 50):
         found: list[tuple[Any, ...]] = rows(
             tmp_path / "c", f"select component from components_at({distance}) order by token_id"

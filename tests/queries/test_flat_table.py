@@ -112,8 +112,8 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
         references=(Reference('it\'s "h" 1', "token", 0), Reference("h", "token", 2)),
         clusters=(Cluster("my 'own' \"c\"", "norm > 0"),),
     )
-    ingest_bare(catalog, W, "m", recipe=recipe, limits=LinkageDistances(9, 1))
-    ingest_bare(catalog, W, "bare", recipe=Recipe(references=()), limits=LinkageDistances(9, 1))
+    ingest_bare(catalog, W, "m", recipe=recipe, asked=LinkageDistances(9, 1))
+    ingest_bare(catalog, W, "bare", recipe=Recipe(references=()), asked=LinkageDistances(9, 1))
     return catalog
 
 
@@ -162,7 +162,7 @@ def test_without_references_and_clusters_there_are_tokens_and_features_alone(odd
 def test_references_that_differ_in_case_alone_are_refused(tmp_path: Path) -> None:
     """DuckDB would call the second one's columns h:dot_1."""
     recipe = Recipe(references=(Reference("h", "token", 0), Reference("H", "token", 1)))
-    ingest_bare(tmp_path / "c", torch.eye(4)[:3], "m", recipe=recipe, limits=LinkageDistances(2, 2))
+    ingest_bare(tmp_path / "c", torch.eye(4)[:3], "m", recipe=recipe, asked=LinkageDistances(2, 2))
     with pytest.raises(CatalogError, match="H and h differ in case only"):
         read(tmp_path / "c", "m", tmp_path / "m.parquet")
     assert not (tmp_path / "m.parquet").exists()

@@ -231,12 +231,12 @@ def test_the_variable_model_narrows_every_view_but_models(two: Path) -> None:
 def test_a_name_narrows_to_both_matrices_of_an_untied_model(tmp_path: Path) -> None:
     from tests.support.helpers import save_bare
     from token_catalog.ingest.run import ingest
-    from token_catalog.ingest.source.resolve import Options
+    from token_catalog.ingest.source.resolve import SourceOptions
 
     for matrix in ("input", "output"):
         folder = tmp_path / matrix
         save_bare(folder / "W.safetensors", bf16_matrix(20, 4))
-        ingest(tmp_path / "c", str(folder), Options(name="u", tensor="W", matrix=matrix), with_tokenizer=False)
+        ingest(tmp_path / "c", str(folder), SourceOptions(name="u", tensor="W", matrix=matrix), with_tokenizer=False)
     ingest_bare(tmp_path / "c", bf16_matrix(20, 4), "other")
     query = "select distinct model from features order by model"
     assert rows(tmp_path / "c", query, "u") == [("u/input",), ("u/output",)]

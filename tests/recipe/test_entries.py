@@ -9,19 +9,8 @@ import pytest
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.selection import check_conditions
 from token_catalog.ingest.recipe.entries import DEFAULTS, Cluster, Reference
-from token_catalog.ingest.recipe.recipe import (
-    CHOSEN,
-    SHIPPED,
-    LinkageDistances,
-    Orient,
-    Recipe,
-    Sky,
-    chosen_for,
-    load_additions,
-    load_recipe,
-    parse_recipe,
-    shipped,
-)
+from token_catalog.ingest.recipe.recipe import LinkageDistances, Orient, Recipe, Sky, parse_recipe
+from token_catalog.ingest.recipe.shipping import load_additions, load_recipe, recipe_for, shipped_model, shipped_recipes
 
 NOTEBOOKS = "qwen3-4b-instruct-2507"
 BASE = '[[reference]]\nname = "a"\ntoken = 1\n'
@@ -151,7 +140,7 @@ WRONG = {
     "reference = 3": "reference: is no array of tables",
     "reference = [3]": "reference: is no array of tables",
     "cluster = {}": r"cluster: is no array of tables; write \[\[cluster\]\] above each",
-    "[[references]]\ntoken = 1": "references: unknown key; here are known: sky, linkage, reference, cluster",
+    "[[references]]\ntoken = 1": "references: unknown key; here are known: model, sky, linkage, reference, cluster",
     "[[reference]]\ntoken = 1": "reference 1: name: missing",
     f"{BASE}[[reference]]\ntoken = 1": "reference 2: name: missing",
     "[[reference]]\nname = 3\ntoken = 1": "reference 1: name: 3 is no text",
@@ -281,21 +270,18 @@ def test_the_last_token_and_component_are_there() -> None:
     Recipe(references=last).check(10, 4)
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", shipped_recipes())
 def test_a_shipped_recipe_is_found_by_its_name_and_has_conditions_that_can_be_asked(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     recipe = load_recipe(Path(name))
-    assert recipe == load_recipe(shipped(name))
+    assert recipe == load_recipe(name)
     assert parse_recipe(json.loads(json.dumps(recipe.as_dict()))) == recipe
-    recipe.check(*SHIPPED[name])
+    model = shipped_model(name)
+    assert model.name.lower() == name
+    recipe.check(model.n_tokens, model.n_dims)
     check_conditions({cluster.key: cluster.where for cluster in recipe.clusters})
-
-
-def test_every_recipe_in_the_folder_ships_by_its_name() -> None:
-    assert {path.stem for path in shipped("any").parent.iterdir()} == set(SHIPPED)
-    assert set(CHOSEN) <= set(SHIPPED)
 
 
 def test_a_file_of_ones_own_goes_before_a_shipped_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,7 +308,7 @@ def test_the_notebooks_recipe_is_the_contracts() -> None:
 
 
 HUB = "Qwen/Qwen3-4B-Instruct-2507"
-SHAPE = SHIPPED[NOTEBOOKS]
+SHAPE = (151_936, 2_560)
 
 
 @pytest.mark.parametrize(
@@ -340,13 +326,14 @@ SHAPE = SHIPPED[NOTEBOOKS]
         ("my-Qwen3-4B-Instruct-2507", "/data/W.safetensors", SHAPE, None),
         ("Qwen3-4B", "Qwen/Qwen3-4B", SHAPE, None),
         ("mine", "/data/W.safetensors", SHAPE, None),
-        ("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2", SHIPPED["all-minilm-l6-v2"], None),
+        ("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2", (30_522, 384), None),
     ],
 )
 def test_a_shipped_recipe_is_chosen_by_the_models_name_or_source_and_shape(
     name: str, source: str, shape: tuple[int, int], expected: str | None
 ) -> None:
-    assert chosen_for(name, source, *shape) == expected
+    recipe = recipe_for(name, source, *shape)
+    assert (recipe.origin if recipe else None) == expected
 
 
 def test_limits_given_beside_a_recipe_leave_its_references(tmp_path: Path) -> None:

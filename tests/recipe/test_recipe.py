@@ -7,9 +7,10 @@ import pytest
 
 from tests.support.helpers import bf16_matrix, rows, save_bare
 from token_catalog.catalog.errors import CatalogError
-from token_catalog.ingest.recipe.recipe import Orient, Recipe, Sky, load_recipe
+from token_catalog.ingest.recipe.recipe import Orient, Recipe, Sky
+from token_catalog.ingest.recipe.shipping import load_recipe
 from token_catalog.ingest.run import ingest
-from token_catalog.ingest.source.resolve import Options
+from token_catalog.ingest.source.resolve import SourceOptions
 
 ORIENT = 'orient = { token = 1, x = "+", y = "-", z = "+" }'
 
@@ -25,7 +26,7 @@ def sky(tmp_path: Path, text: str) -> list[tuple[Any, ...]]:
     """Return x, y, z and the first four pcs of every token of a small W, catalogued with a recipe."""
     source = save_bare(tmp_path / "m" / "W.safetensors", bf16_matrix(30, 6))
     chosen = recipe(tmp_path, text)
-    ingest(tmp_path / "catalog", str(source), Options(), recipe=chosen, with_tokenizer=False, replace=True)
+    ingest(tmp_path / "catalog", str(source), SourceOptions(), recipe=chosen, with_tokenizer=False, replace=True)
     return rows(tmp_path / "catalog", "select [x, y, z], pcs[:4] from features order by token_id")
 
 

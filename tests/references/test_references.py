@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ from tests.support.oracle_bf16 import exact_dot, exact_mean, exact_scores, neare
 from token_catalog.catalog import schemas
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.state import read_state
-from token_catalog.catalog.tables import read_row
+from token_catalog.ingest.recipe import shipping
 from token_catalog.ingest.recipe.entries import Reference
-from token_catalog.ingest.recipe.recipe import SHIPPED, LinkageDistances, Recipe, load_recipe, parse_recipe
-from token_catalog.ingest.references.resolve import _token
+from token_catalog.ingest.recipe.recipe import LinkageDistances, Recipe, parse_recipe
+from token_catalog.ingest.recipe.shipping import load_recipe
+from token_catalog.ingest.references.resolve import token_of
 from token_catalog.ingest.report import Report
-from token_catalog.ingest.stored import catalogued, rows_of
+from token_catalog.ingest.stored_model import StoredModel
 
 
 def recipe(folder: Path, text: str) -> Recipe:
@@ -63,7 +65,7 @@ def test_without_a_recipe_there_are_the_mean_and_the_largest_component(tmp_path:
 
 
 def test_of_the_default_ones_what_cannot_be_had_is_left_out_with_a_note(tmp_path: Path) -> None:
-    report = ingest_bare(tmp_path / "c", torch.cat([torch.eye(5), -torch.eye(5)]), limits=LinkageDistances(0.1, 0.1))
+    report = ingest_bare(tmp_path / "c", torch.cat([torch.eye(5), -torch.eye(5)]), asked=LinkageDistances(0.1, 0.1))
     assert rows(tmp_path / "c", "from reference_vectors") == rows(tmp_path / "c", "from scores") == []
     assert report.notes[-2:] == [
         "m: left out: reference 'mean'.mean: the vector is zero in bf16, and so has no direction; choose another",
@@ -91,18 +93,17 @@ def test_every_kind_that_is_a_row_is_that_row(tmp_path: Path) -> None:
 def test_a_text_is_the_token_that_it_is_tokenized_to(minilm: Path, tmp_path: Path) -> None:
     """MiniLM has two tokens with the text of 'a': 1037, and the suffix ##a, 2050; and one '[unused5]'."""
     ((model, version),) = read_state(minilm).models.items()
-    folder = minilm / version.folder
-    features = rows_of(folder, schemas.FEATURES, model)
-    there = catalogued(folder, model, read_row(folder, schemas.MODELS), torch.empty(30522, 384), features)
+    stored = StoredModel(model, minilm / version.folder)
+    there = stored.view(torch.empty(30522, 384), stored.table(schemas.FEATURES))
     for text, expected in (("a", 1037), ("[unused5]", 6), ("paris", 3000)):
-        assert _token(Reference("h", "text", text), there) == expected
+        assert token_of(Reference("h", "text", text), there) == expected
     for text, message in (
         ("no such text", "'no such text' is no one token's text; name a token with token = ID"),
         ("##a", "'##a' is no one token's text; name a token"),
         (" Paris", "' Paris' is no one token's text, but 'paris' is token 3000's; name a token"),
     ):
         with pytest.raises(CatalogError, match=message):
-            _token(Reference("h", "text", text), there)
+            token_of(Reference("h", "text", text), there)
 
 
 def test_a_direction_is_where_the_sky_has_it(tmp_path: Path) -> None:
@@ -141,7 +142,7 @@ def test_references_build_on_clusters_of_earlier_ones_in_their_order(tmp_path: P
             '[[cluster]]\nname = "picked"\nwhere = "token_id % 7 = 3"\n',
         ]
     )
-    ingested(tmp_path, W, text, limits=LinkageDistances(0.05, 0.01))
+    ingested(tmp_path, W, text, asked=LinkageDistances(0.05, 0.01))
     assert [name for (name,) in rows(tmp_path / "c", "select reference from reference_vectors")] == list("zbacdef")
     members = rows(
         tmp_path / "c", "select cluster, list(token_id order by token_id) from cluster_members group by cluster"
@@ -165,7 +166,7 @@ def test_planted_clusters_are_seen_as_arithmetic_sees_them(
         + reference('centroid = "1.5d:cosine-mode"', "1.5c")
         + reference('centroid = "largest-component"', "1.6a")
     )
-    ingested(tmp_path, W, text, limits=LinkageDistances(0.05, 0.01))
+    ingested(tmp_path, W, text, asked=LinkageDistances(0.05, 0.01))
     assert _tokens(tmp_path, "largest-component") == inside
     for name in ("1.5d", "1.5c", "1.6a"):
         h = vector(tmp_path, name)
@@ -234,7 +235,7 @@ def test_the_shell_points_at_a_reference_as_the_ingest_did(tmp_path: Path) -> No
     """For the stored vector, and for the centroid as the shell finds it; in bf16 and in fp32."""
     for name, dtype in (("m", torch.bfloat16), ("f", torch.float32)):
         W, _ = planted(300, 20, 4)
-        ingest_bare(tmp_path / "c", (W.float() * 1.1).to(dtype), name, limits=LinkageDistances(0.05, 0.01))
+        ingest_bare(tmp_path / "c", (W.float() * 1.1).to(dtype), name, asked=LinkageDistances(0.05, 0.01))
         for h in (
             "(select vector from reference_vectors where reference = 'largest-component')",
             "centroid_of('largest-component')",
@@ -341,7 +342,7 @@ def test_a_reference_that_cannot_be_had_is_refused_and_nothing_is_left(tmp_path:
     text = reference(kind) + '[[cluster]]\nname = "none"\nwhere = "false"\n'
     text += '[[cluster]]\nname = "broken"\nwhere = "token_id = 7"\n'
     with pytest.raises(CatalogError) as error:
-        ingested(tmp_path, W, text, limits=LinkageDistances(0.001, 0.001))
+        ingested(tmp_path, W, text, asked=LinkageDistances(0.001, 0.001))
     assert str(error.value).startswith(f"{tmp_path}/recipe.toml: reference 'h'.")
     assert message in str(error.value)
     assert not (tmp_path / "c" / "catalog.duckdb").exists()
@@ -370,7 +371,9 @@ def of_the_study(monkeypatch: pytest.MonkeyPatch) -> torch.Tensor:
     up, around = math.radians(-7.2888), math.radians(6.94)
     towards = torch.tensor([math.cos(up) * math.cos(around), math.sin(up), math.cos(up) * math.sin(around), 0.1])
     W[124:141] = towards * 1e-5 * torch.linspace(1, 1.1, 17)[:, None]
-    monkeypatch.setitem(SHIPPED, "qwen3-4b-instruct-2507", (304, 4))
+    shape = {"n_tokens": 304, "n_dims": 4}
+    small = {name: replace(shipping.shipped_model(name), **shape) for name in shipping.shipped_recipes()}
+    monkeypatch.setattr(shipping, "shipped_model", small.get)
     return W
 
 
@@ -380,7 +383,7 @@ def test_the_notebooks_recipe_is_taken_by_itself_for_their_model(
     W = of_the_study(monkeypatch)
     report = ingest_bare(tmp_path / "c", W, "Qwen3-4B-Instruct-2507")
     assert report.notes[0] == (
-        "Qwen3-4B-Instruct-2507: recipe qwen3-4b-instruct-2507, which is for this model (--recipe gives another)"
+        "Qwen3-4B-Instruct-2507: recipe qwen3-4b-instruct-2507, which is for this model (`recipe=` gives another)"
     )
     references = ["1.4a", "1.5c", "1.5d", "1.6a", "row-124", "mean"]
     assert [name for (name,) in rows(tmp_path / "c", "select reference from reference_vectors")] == references
@@ -403,7 +406,7 @@ def test_where_the_recipe_that_was_taken_by_itself_does_not_fit_the_way_out_is_t
     with pytest.raises(CatalogError) as error:
         ingest_bare(tmp_path / "c", W, "Qwen3-4B-Instruct-2507")
     assert str(error.value).startswith(
-        "recipe qwen3-4b-instruct-2507, which is for this model (--recipe gives another): reference '1.6a'.centroid: "
+        "recipe qwen3-4b-instruct-2507, which is for this model (`recipe=` gives another): reference '1.6a'.centroid: "
     )
 
 

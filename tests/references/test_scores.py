@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support.helpers import bf16_matrix
 from tests.support.oracle_bf16 import BF16, SMALL_BF16, exact_dot, exact_scores, nearest_by_search, rounded
-from token_catalog.ingest.arithmetic import distances
+from token_catalog.ingest.arithmetic import arrays
 from token_catalog.ingest.arithmetic.bf16 import norm_bf16
 from token_catalog.ingest.references.scores import certified, native, query_vector, score
 from token_catalog.ingest.report import Report
@@ -126,7 +126,7 @@ def test_threads_chunks_and_the_order_of_rows_change_no_certified_score(
     for n_threads in (1, 2):
         torch.set_num_threads(n_threads)
         for n_rows in (1, 7, 499, 500):
-            monkeypatch.setattr(distances, "CPU_BYTES", n_rows * 8 * 64)
+            monkeypatch.setattr(arrays, "CPU_BYTES", n_rows * 8 * 64)
             for order in (torch.arange(500), shuffled):
                 for before, after in zip(expected, scored(W[order], vectors), strict=True):
                     for name in CERTIFIED:
@@ -179,7 +179,7 @@ def test_an_fp32_row_past_bf16s_range_has_no_score_and_disturbs_no_other() -> No
 def test_equal_rows_have_equal_scores_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     W = bf16_matrix(50, 33)
     W[49] = W[0]
-    monkeypatch.setattr(distances, "CPU_BYTES", 8 * 8 * 33)
+    monkeypatch.setattr(arrays, "CPU_BYTES", 8 * 8 * 33)
     duplicate_of = own(W)
     duplicate_of[49] = 0
     (columns,) = certified(W, norms(W), duplicate_of, [query_vector(W[5].float().numpy())])

@@ -24,7 +24,7 @@ from token_catalog.catalog.errors import CatalogError
 from token_catalog.ingest.run import ingest
 from token_catalog.ingest.source.matrix import Matrix
 from token_catalog.ingest.source.model_files import INDEX
-from token_catalog.ingest.source.resolve import Options, resolve
+from token_catalog.ingest.source.resolve import SourceOptions, resolve_source
 
 DECODERS = (
     "llama", "qwen2", "qwen3", "mistral", "mixtral", "gemma", "gemma2", "gemma3_text", "phi", "phi3", "olmo2", "glm",
@@ -62,7 +62,10 @@ def save_model(folder: Path, auto: Any, model_type: str, dtype: torch.dtype = to
 
 def found(source: Path, **options: str) -> dict[str, torch.Tensor]:
     """Return the matrices that a source means, by key, read in chunks of 7 rows."""
-    return {key: rows_of(matrix) for key, (_, matrix) in resolve(str(source), Options(**options)).matrices.items()}
+    return {
+        key: rows_of(matrix)
+        for key, (_, matrix) in resolve_source(str(source), SourceOptions(**options)).matrices.items()
+    }
 
 
 def rows_of(matrix: Matrix) -> torch.Tensor:
@@ -135,7 +138,7 @@ def test_the_vectors_of_a_catalog_are_the_stored_values_exactly(dtype: torch.dty
     whole[EMBEDDING][5, :3] = torch.tensor([limits.max, -limits.max, -0.0])
     whole[EMBEDDING][6, :2] = torch.tensor([limits.smallest_normal, -limits.smallest_normal]) * limits.eps
     save_file(whole, tmp_path / "m" / WEIGHTS)
-    ingest(tmp_path / "catalog", str(tmp_path / "m"), Options(), with_tokenizer=False)
+    ingest(tmp_path / "catalog", str(tmp_path / "m"), SourceOptions(), with_tokenizer=False)
     for key, W in {"m/input": whole[EMBEDDING], "m/output": model.lm_head.weight}.items():
         stored = rows(tmp_path / "catalog", f"select vector from vectors where model = '{key}' order by token_id")
         assert torch.equal(
@@ -175,7 +178,7 @@ def test_a_matrix_stored_twice_is_tied(extra: float, tmp_path: Path) -> None:
     W[3, 3] += extra
     folder = save_tensors(tmp_path, {EMBEDDING: W, UNEMBEDDING: W.clone()})
     assert list(found(folder, name="m")) == ["m"]
-    assert resolve(str(folder), Options(name="m")).matrices["m"][0] == "tied"
+    assert resolve_source(str(folder), SourceOptions(name="m")).matrices["m"][0] == "tied"
 
 
 def test_matrices_that_differ_by_a_sign_of_zero_are_two_whatever_the_configuration_says(tmp_path: Path) -> None:
@@ -183,8 +186,9 @@ def test_matrices_that_differ_by_a_sign_of_zero_are_two_whatever_the_configurati
     W[39, 7] = 0.0
     other = W.clone()
     other[39, 7] = -0.0
-    source = resolve(
-        str(save_tensors(tmp_path, {EMBEDDING: W, UNEMBEDDING: other}, tie_word_embeddings=True)), Options(name="m")
+    source = resolve_source(
+        str(save_tensors(tmp_path, {EMBEDDING: W, UNEMBEDDING: other}, tie_word_embeddings=True)),
+        SourceOptions(name="m"),
     )
     assert list(source.matrices) == ["m/input", "m/output"]
     assert source.warnings == [
@@ -197,7 +201,7 @@ def test_matrix_chooses_one_of_two(tmp_path: Path) -> None:
     for matrix, seed in (("input", 1), ("output", 2)):
         assert torch.equal(found(folder, name="m", matrix=matrix)[f"m/{matrix}"], matrix_of(seed))
     assert list(found(folder, name="m", matrix="both")) == ["m/input", "m/output"]
-    with pytest.raises(CatalogError, match="--matrix inptu: unknown; one of input, output, both"):
+    with pytest.raises(CatalogError, match="`matrix=inptu`: unknown; one of input, output, both"):
         found(folder, matrix="inptu")
 
 
@@ -236,7 +240,7 @@ def test_tensor_is_the_way_out(tmp_path: Path) -> None:
     folder = save_tensors(tmp_path, {"odd": matrix_of(1), EMBEDDING: matrix_of(2)})
     (folder / "config.json").unlink()
     with pytest.raises(
-        CatalogError, match=r"has no config.json, so nothing says which tensor is W; name it with --tensor"
+        CatalogError, match=r"has no config.json, so nothing says which tensor is W; name it with `tensor=`"
     ):
         found(folder)
     assert torch.equal(found(folder, name="m", tensor="odd")["m"], matrix_of(1))
@@ -257,5 +261,5 @@ def test_a_bare_matrix_takes_the_tokenizer_it_is_given(named: str, tmp_path: Pat
     save_tokenizer(tmp_path / "t", 40)
     bare = save_bare(tmp_path / "m" / "W.safetensors", matrix_of(1))
     tokenizer = tmp_path / "t" if named == "folder" else tmp_path / "t" / "tokenizer.json"
-    ingest(tmp_path / "catalog", str(bare), Options(tokenizer=str(tokenizer)))
+    ingest(tmp_path / "catalog", str(bare), SourceOptions(tokenizer=str(tokenizer)))
     assert rows(tmp_path / "catalog", "select text from tokens where token_id = 39") == [("w39",)]

@@ -10,9 +10,9 @@ from tests.support.faults import FAULTS, write_fault
 from tests.support.helpers import REPLICA
 from tests.support.replica import Replica, load_replica
 from tests.support.replica_figures import WINDOWS
-from token_catalog.ingest.recipe.recipe import load_recipe, shipped
+from token_catalog.ingest.recipe.shipping import load_recipe
 from token_catalog.ingest.run import ingest
-from token_catalog.ingest.source.resolve import Options
+from token_catalog.ingest.source.resolve import SourceOptions
 from token_catalog.queries.figures import read_figures
 from token_catalog.queries.verify import verify
 
@@ -42,8 +42,8 @@ def failing(
     for name in FAULTS:
         folder = tmp_path_factory.mktemp(name)
         weights = write_fault(name, replica, folder)
-        options = Options(name=REPLICA, tokenizer=str(folder / "tokenizer"))
-        recipe = load_recipe(shipped("qwen3-4b-instruct-2507"))
+        options = SourceOptions(name=REPLICA, tokenizer=str(folder / "tokenizer"))
+        recipe = load_recipe("qwen3-4b-instruct-2507")
         ingest(folder / "catalog", str(weights), options, recipe=recipe, device="cpu")
         lines = verify(folder / "catalog", REPLICA, replica_table)
         found[name] = {line.figure.name: line.verdict.remark for line in lines if not line.verdict.passes}

@@ -329,9 +329,9 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     catalog = tmp_path_factory.mktemp("two") / "c"
     for seed, model in enumerate(("a", "b")):
         ingest_bare(
-            catalog, bf16_matrix(60, 12 + seed, seed), model, recipe=notebooks_recipe(), limits=LinkageDistances(9, 9)
+            catalog, bf16_matrix(60, 12 + seed, seed), model, recipe=notebooks_recipe(), asked=LinkageDistances(9, 9)
         )
-    ingest_bare(catalog, bf16_matrix(20, 4), "other", limits=LinkageDistances(9, 9))
+    ingest_bare(catalog, bf16_matrix(20, 4), "other", asked=LinkageDistances(9, 9))
     return catalog
 
 

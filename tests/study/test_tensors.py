@@ -21,7 +21,7 @@ from token_catalog.catalog.errors import CatalogError
 from token_catalog.ingest.recipe.entries import Reference
 from token_catalog.ingest.recipe.recipe import LinkageDistances
 from token_catalog.ingest.run import ingest
-from token_catalog.ingest.source.resolve import Options
+from token_catalog.ingest.source.resolve import SourceOptions
 from token_catalog.queries.export import export_parquet, export_tensors
 from token_catalog.queries.tensors import Arrays, save_tensors
 
@@ -54,13 +54,13 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     `u/input` has a token for 1.4a; of the spike of `u/output`, tokens 0 to 29, the first 20 aren't finite.
     """
     catalog = tmp_path_factory.mktemp("small") / "c"
-    ingest_bare(catalog, bf16_matrix(60, 12), ODD, recipe=notebooks_recipe(), limits=LIMITS)
-    ingest_bare(catalog, bf16_matrix(20, 4), "../../x", limits=LIMITS)
+    ingest_bare(catalog, bf16_matrix(60, 12), ODD, recipe=notebooks_recipe(), asked=LIMITS)
+    ingest_bare(catalog, bf16_matrix(20, 4), "../../x", asked=LIMITS)
     W = bf16_matrix(60, 12)
     for matrix, look in (("input", Reference("1.4a", "token", 3)), ("output", None)):
         path = save_bare(catalog.parent / matrix / "W.safetensors", W)
-        options, recipe = Options(name="u", tensor="W", matrix=matrix), notebooks_recipe(look)
-        ingest(catalog, str(path.parent), options, recipe=recipe, limits=LIMITS, with_tokenizer=False)
+        options, recipe = SourceOptions(name="u", tensor="W", matrix=matrix), notebooks_recipe(look)
+        ingest(catalog, str(path.parent), options, recipe=recipe, asked=LIMITS, with_tokenizer=False)
         W[:20] = torch.nan
     return catalog
 

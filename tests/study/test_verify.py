@@ -15,9 +15,9 @@ from tests.support.oracle_bf16 import steps_from
 from tests.support.own_figures import SHIPPED, outcome, write_own
 from token_catalog.catalog import paths
 from token_catalog.catalog.errors import CatalogError
-from token_catalog.ingest.recipe.recipe import load_recipe
+from token_catalog.ingest.recipe.shipping import load_recipe
 from token_catalog.ingest.run import ingest
-from token_catalog.ingest.source.resolve import Options
+from token_catalog.ingest.source.resolve import SourceOptions
 from token_catalog.queries.figures import Figure, read_figures
 from token_catalog.queries.session import connected
 from token_catalog.queries.verify import print_comparison, verify
@@ -180,7 +180,7 @@ def test_one_matrix_of_an_untied_model_is_verified_by_its_own_name(tmp_path: Pat
     catalog = tmp_path / "c"
     for matrix, n_tokens in (("input", 20), ("output", 30)):
         save_bare(tmp_path / matrix / "W.safetensors", bf16_matrix(n_tokens, 4))
-        options = Options(name="u", tensor="W", matrix=matrix)
+        options = SourceOptions(name="u", tensor="W", matrix=matrix)
         ingest(catalog, str(tmp_path / matrix), options, with_tokenizer=False)
     table = write_own(tmp_path / "mine.csv", [("n_tokens", "20", "exact"), ("n_dims", "4", "exact")])
     with pytest.raises(CatalogError, match=r"'u': has 2 matrices; name one: u/input, u/output"):

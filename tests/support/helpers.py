@@ -13,7 +13,7 @@ from token_catalog.ingest.recipe.entries import Cluster, Reference
 from token_catalog.ingest.recipe.recipe import Recipe
 from token_catalog.ingest.report import Report
 from token_catalog.ingest.run import ingest
-from token_catalog.ingest.source.resolve import Options
+from token_catalog.ingest.source.resolve import SourceOptions
 from token_catalog.queries.session import connected, find_shell
 
 MINILM = "all-MiniLM-L6-v2"
@@ -39,7 +39,7 @@ def save_bare(path: Path, W: torch.Tensor) -> Path:
 def ingest_bare(catalog: Path, W: torch.Tensor, name: str = "m", **options: Any) -> Report:
     """Catalogue a matrix without a tokenizer."""
     path = save_bare(catalog.parent / f"{abs(hash(name))}.safetensors", W)
-    return ingest(catalog, str(path), Options(name=name), with_tokenizer=False, **options)
+    return ingest(catalog, str(path), SourceOptions(name=name), with_tokenizer=False, **options)
 
 
 def minilm_folder() -> Path:

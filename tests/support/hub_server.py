@@ -32,7 +32,7 @@ from safetensors.torch import save_file
 from tests.support.models import save_tokenizer
 from token_catalog.ingest.report import Report
 from token_catalog.ingest.run import ingest
-from token_catalog.ingest.source.resolve import Options
+from token_catalog.ingest.source.resolve import SourceOptions
 
 ID = "org/model"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -279,7 +279,7 @@ def spans(exchanges: list[Exchange]) -> list[tuple[int, int]]:
 
 def catalogued(tmp_path: Path, source: str = ID, **options: str | None) -> Report:
     """Ingest the embedding of an id into tmp_path/catalog, in the place of an earlier one."""
-    return ingest(tmp_path / "catalog", source, Options(**{"matrix": "input", **options}), replace=True)
+    return ingest(tmp_path / "catalog", source, SourceOptions(**{"matrix": "input", **options}), replace=True)
 
 
 def command(tmp_path: Path, *options: str) -> list[str]:

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from tests.support.helpers import MINILM, minilm_folder, shell_run
 from token_catalog.ingest.add_references import add_references
-from token_catalog.ingest.recipe.recipe import load_additions, load_recipe, shipped
+from token_catalog.ingest.recipe.shipping import load_additions, load_recipe
 from token_catalog.ingest.run import ingest
-from token_catalog.ingest.source.resolve import Options
+from token_catalog.ingest.source.resolve import SourceOptions
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -74,8 +74,8 @@ def more_questions_catalog(demo: Path, folder: Path) -> Path:
     (block,) = blocks(MORE_QUESTIONS, "python")
     with chdir(folder):
         exec(block.code.replace("FOLDER", str(minilm_folder())), {})  # noqa: S102
-    options = Options(name=f"{MINILM}-bf16", tokenizer=str(minilm_folder()))
-    ingest(catalog, str(folder / "W.safetensors"), options, recipe=load_recipe(shipped(MINILM.lower())))
+    options = SourceOptions(name=f"{MINILM}-bf16", tokenizer=str(minilm_folder()))
+    ingest(catalog, str(folder / "W.safetensors"), options, recipe=load_recipe(MINILM.lower()))
     return catalog
 
 

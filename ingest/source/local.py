@@ -1,0 +1,56 @@
+"""The tensors of a model in a local folder, and the refusal of pickled ones, which are never opened."""
+
+from pathlib import Path
+
+from token_catalog.catalog.errors import CatalogError
+from token_catalog.ingest.source.matrix import Matrix, open_matrix, tensor_shapes
+from token_catalog.ingest.source.model_files import INDEX, is_pickled, read_index
+
+
+class LocalTensors:
+    """The tensors of a local folder: one file, several, or an index with shards. Opens a shard when it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        """Find the folder's tensors; CatalogError where it has none that may be opened."""
+        self.where = str(folder)
+        index = folder / INDEX
+        if index.is_file():
+            self._files = {name: folder / file for name, file in read_index(index).items()}
+            return
+        files = sorted(folder.glob("*.safetensors"))
+        if not files:
+            raise _no_safetensors(folder)
+        self._files = {name: file for file in files for name in tensor_shapes(file)}
+
+    def names(self) -> list[str]:
+        """Return every tensor's name."""
+        return list(self._files)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return a tensor's shape."""
+        return tensor_shapes(self._shard(name)).get(name, ())
+
+    def matrix(self, name: str) -> Matrix:
+        """Return a tensor as a matrix."""
+        return open_matrix(self._shard(name), name)
+
+    def _shard(self, name: str) -> Path:
+        file = self._files[name]
+        if not file.is_file():
+            raise CatalogError(
+                f"{file}: the shard with '{name}' isn't there, though {INDEX} names it; download it again"
+            )
+        return file
+
+
+def pickled(path: str | Path) -> CatalogError:
+    """Return the refusal of a file of pickled weights."""
+    return CatalogError(
+        f"{path}: pickled weights can run code when they are opened, so they never are here; convert them where you "
+        "trust them: model.save_pretrained(FOLDER) of transformers writes model.safetensors"
+    )
+
+
+def _no_safetensors(folder: Path) -> CatalogError:
+    weights = sorted(path for path in folder.glob("*") if is_pickled(path.name))
+    return pickled(weights[0]) if weights else CatalogError(f"{folder}: has no .safetensors file")

