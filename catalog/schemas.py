@@ -191,6 +191,11 @@ REFERENCE_VECTORS = Table(
         REFERENCE,
         Column("kind", pa.string(), "sky, centroid, first_in_box, token, text, pc, mean or vector"),
         Column("recipe", pa.string(), "how it was asked for, as JSON"),
+        Column(
+            "token_id",
+            pa.int32(),
+            "the token whose row h is, where kind is token, text or first_in_box (before scale); else NULL",
+        ),
         Column("vector", pa.list_(pa.float32()), "h; centroids and means are the fp32 nearest to the exact ones"),
         Column("norm", pa.float64(), "L2 norm of h16, which is h rounded to bf16"),
         Column("self_dot_bf16", pa.float32(), "the bf16 nearest to the exact h16 · h16"),
