@@ -47,6 +47,7 @@ def _build(path: Path, catalog: Path, versions: Mapping[str, str], about: Mappin
         connection.execute(_catalog_root(catalog))
         connection.execute(_model_in_view({model: row["name"] for model, row in about.items()}))
         connection.execute(_dtype_of({model: row["dtype"] for model, row in about.items()}))
+        connection.execute(_table_names())
         for table in TABLES:
             folders = [folder for folder in versions.values() if (catalog / folder / table.file_name).exists()]
             connection.execute(_table_view(table, catalog, folders))
@@ -115,6 +116,15 @@ def _dtype_of(dtypes: Mapping[str, str]) -> str:
     return f"""
         create macro dtype_of(model_key) as {f"case model_key{branches} end" if branches else "null::varchar"};
         comment on macro dtype_of is 'the storage type of a model: bf16, fp16 or fp32';
+    """
+
+
+def _table_names() -> str:
+    """Return the macro that tells the views of the tables from all others, for `help`."""
+    return f"""
+        create macro table_names() as [{", ".join(quoted(table.name) for table in TABLES)}];
+        comment on macro table_names is
+            'the views that show a table as its Parquet files have it; all other views are made of these';
     """
 
 

@@ -5,19 +5,7 @@ with relations as (
     select
         view_name as name,
         case
-            when
-                view_name in (
-                    'models',
-                    'tokens',
-                    'features',
-                    'principal_components',
-                    'component_diameters',
-                    'reference_vectors',
-                    'scores',
-                    'recipe_clusters',
-                    'vectors'
-                ) then 'table'
-            else 'view'
+            when list_contains(table_names(), view_name) then 'table' else 'view'
         end as kind,
         comment
     from duckdb_views()
