@@ -34,12 +34,15 @@ select
     i.n_vectors::integer as n_vectors,
     i.n_edges::bigint as n_edges,
     d.diameter,
-    least(h.linkage_distance, h.next_distance) as gap
+    least(h.linkage_distance, h.next_distance) as gap,
+    row_number() over (
+        partition by h.model order by h.component_size desc, h.component asc
+    )::integer as component_rank
 from heads as h
 inner join insides as i on h.model = i.model and h.component = i.component
 left join component_diameters as d
     on h.model = d.model and h.component = d.component
-order by h.model asc, h.component_size desc, h.component asc;
+order by h.model, component_rank;
 
 comment on view components is
 'One row per component at models.linkage_threshold, of 2 tokens or more, the largest
@@ -55,3 +58,5 @@ comment on column components.diameter is
 comment on column components.gap is
 'distance to the nearest token outside it; NULL where that isn''t <
 models.linkage_radius';
+comment on column components.component_rank is
+'1 is the largest, the one of most tokens; of components as large, the lowest first';

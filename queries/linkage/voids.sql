@@ -12,9 +12,7 @@ with largest as (
     from components
     where n_vectors > 1
     qualify
-        row_number() over (
-            partition by model order by n_tokens desc, component
-        ) = 1
+        row_number() over (partition by model order by component_rank) = 1
 ),
 
 merges as (

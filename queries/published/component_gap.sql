@@ -1,5 +1,4 @@
 -- component_gap: distance from it to the nearest other token (Azimuth II 1.4g).
 select gap as component_gap
 from components
-order by n_tokens desc, component asc
-limit 1;
+where component_rank = 1;

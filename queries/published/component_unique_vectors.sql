@@ -1,5 +1,4 @@
 -- component_unique_vectors: distinct vectors in it (Azimuth II 1.11a).
 select n_vectors as component_unique_vectors
 from components
-order by n_tokens desc, component asc
-limit 1;
+where component_rank = 1;

@@ -41,8 +41,26 @@ def test_components_tell_size_edges_diameter_and_gap(line: Path) -> None:
     """Edges below 4 of the chain: 0-1, 0-2, 0-3, 1-2, 1-3, 2-3, 2-4, 3-4. From 6 to 20 is past the radius."""
     found = in_shell(line, "set variable model = 'a'; from components order by component;")
     assert found == [
-        {"model": "a", "component": 0, "n_tokens": 5, "n_vectors": 4, "n_edges": 8, "diameter": 6.0, "gap": None},
-        {"model": "a", "component": 5, "n_tokens": 2, "n_vectors": 2, "n_edges": 1, "diameter": 1.0, "gap": None},
+        {
+            "model": "a",
+            "component": 0,
+            "n_tokens": 5,
+            "n_vectors": 4,
+            "n_edges": 8,
+            "diameter": 6.0,
+            "gap": None,
+            "component_rank": 1,
+        },
+        {
+            "model": "a",
+            "component": 5,
+            "n_tokens": 2,
+            "n_vectors": 2,
+            "n_edges": 1,
+            "diameter": 1.0,
+            "gap": None,
+            "component_rank": 2,
+        },
     ]
 
 
@@ -66,6 +84,9 @@ def test_the_last_void_ends_at_the_nearest_token_outside(tmp_path: Path) -> None
 def test_of_components_as_large_the_lowest_is_the_largest(tmp_path: Path) -> None:
     ingest_bare(tmp_path / "c", on_a_line(10, 11, 0, 2), asked=LinkageDistances(5, 3))
     assert rows(tmp_path / "c", "select below from voids") == [(1,)]
+    assert rows(tmp_path / "c", "select component, component_rank from components") == [(0, 1), (2, 2)]
+    largest = "select token_id from cluster_members where cluster = 'largest-component' order by token_id"
+    assert rows(tmp_path / "c", largest) == [(0,), (1,)]
 
 
 @pytest.mark.parametrize(
