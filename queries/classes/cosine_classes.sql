@@ -1,33 +1,17 @@
 -- cosine_classes: tokens that bf16 can't tell apart by their direction (notebook 1.4a).
 -- Grain: one row per model, reference and bf16 cosine that a token has.
--- Equal rows have equal scores, so the first of them stands for them all.
 create view cosine_classes as
-with classes as (
-    select
-        s.model,
-        s.reference,
-        s.cosine_bf16,
-        count(*) as n_tokens,
-        count(*) filter (where f.token_id = f.duplicate_of) as n_vectors
-    from scores as s
-    inner join features as f on s.model = f.model and s.token_id = f.token_id
-    where s.cosine_bf16 is not null
-    group by s.model, s.reference, s.cosine_bf16
-)
-
 select
-    c.model,
-    c.reference,
-    c.cosine_bf16,
-    c.n_tokens::integer as n_tokens,
-    c.n_vectors::integer as n_vectors,
-    c.n_tokens / m.n_tokens as share,
-    row_number() over (
-        partition by c.model, c.reference order by c.n_tokens desc, c.cosine_bf16 asc
-    )::integer as class_rank
-from classes as c
-inner join models as m on c.model = m.model
-order by c.model, c.reference, class_rank;
+    model,
+    reference,
+    value as cosine_bf16,
+    n_tokens,
+    n_vectors,
+    share,
+    class_rank
+from bf16_classes
+where metric = 'cosine'
+order by model, reference, class_rank;
 
 comment on view cosine_classes is
 'One row per bf16 cosine that tokens have to a reference, the mode first: bf16

@@ -1,30 +1,14 @@
 -- degeneracy: how many tokens share their value with how many others.
 -- Grain: one row per model, reference, metric and size of a class.
 create view degeneracy as
-with classes as (
-    select
-        model,
-        reference,
-        'dot' as metric,
-        n_tokens as class_size
-    from dot_classes
-    union all
-    select
-        model,
-        reference,
-        'cosine' as metric,
-        n_tokens as class_size
-    from cosine_classes
-)
-
 select
     model,
     reference,
     metric,
-    class_size,
+    n_tokens as class_size,
     count(*)::integer as n_values,
-    (count(*) * class_size)::integer as n_tokens
-from classes
+    (count(*) * n_tokens)::integer as n_tokens
+from bf16_classes
 group by model, reference, metric, class_size
 order by model asc, reference asc, metric desc, class_size desc;
 

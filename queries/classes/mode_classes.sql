@@ -1,28 +1,6 @@
 -- mode_classes: the class of most tokens (notebooks 1.4a and 1.5c).
 -- Grain: one row per model, reference and metric.
 create view mode_classes as
-with classes as (
-    select
-        model,
-        reference,
-        'dot' as metric,
-        dot_bf16 as value,
-        n_tokens,
-        share,
-        class_rank
-    from dot_classes
-    union all
-    select
-        model,
-        reference,
-        'cosine' as metric,
-        cosine_bf16 as value,
-        n_tokens,
-        share,
-        class_rank
-    from cosine_classes
-)
-
 select
     model,
     reference,
@@ -31,7 +9,7 @@ select
     arg_min(n_tokens, class_rank) as n_tokens,
     arg_min(share, class_rank) as share,
     count(*)::integer as n_values
-from classes
+from bf16_classes
 group by model, reference, metric
 order by model asc, reference asc, metric desc;
 
