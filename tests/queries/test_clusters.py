@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from tests.support.helpers import MINILM, in_shell, ingest_bare, rows, shell_run
-from token_catalog.ingest.recipe.entries import Cluster, Reference
+from token_catalog.ingest.recipe.entries import CLASSES, LARGEST, NUMBERED, Cluster, Reference, check_order
 from token_catalog.ingest.recipe.recipe import LinkageDistances, Recipe
+from token_catalog.queries.session import connected
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,27 @@ def test_every_kind_of_cluster_has_a_name_a_definition_and_a_size(known: Path) -
         ("r:dot-mode", "dot-mode", "dot_bf16 = 0.0, the most frequent, from r", 3, 3),
         ("r:dot-self", "dot-self", "dot_bf16 = 1.0, as r has with itself", 3, 2),
     ]
+
+
+def test_members_have_their_clusters_kind(known: Path) -> None:
+    kinds = "select distinct cluster, kind from cluster_members order by cluster"
+    assert of_m(known, kinds) == of_m(known, "select cluster, kind from clusters order by cluster")
+    types = [(name, type_) for name, type_, *_ in rows(known, "describe cluster_members")]
+    assert types == [("model", "VARCHAR"), ("cluster", "VARCHAR"), ("token_id", "INTEGER"), ("kind", "VARCHAR")]
+
+
+def test_recipes_and_views_have_one_grammar_of_names_and_kinds(known: Path) -> None:
+    """What SQL names, a recipe's centroid takes, and finds the reference in; and there is no other kind."""
+    found = dict(of_m(known, "select cluster, kind from clusters"))
+    assert set(found.values()) == {*CLASSES, LARGEST, *NUMBERED, "recipe"}
+    for name, kind in found.items():
+        above, asked = Reference("r", "token", 0), Reference("asked", "centroid", name)
+        check_order([above, asked], {name for name, kind in found.items() if kind == "recipe"})
+        assert asked.builds_on == ("r" if kind in CLASSES else None)
+    with connected(known) as connection:
+        for kind in (*CLASSES, *NUMBERED):
+            named = connection.execute("select name_of_cluster($1, '7')", [kind]).fetchall()
+            assert named == [(f"7:{kind}" if kind in CLASSES else f"{kind}:7",)]
 
 
 def test_a_clusters_members_come_with_text_and_features(known: Path) -> None:
