@@ -10,7 +10,7 @@ from token_catalog.queries.figures import CLASSES, Figure, read_figures, shipped
 
 NAME = "qwen3-4b-instruct-2507"
 ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "queries" / "published"
+FOLDER = ROOT / "token_catalog" / "queries" / "published"
 GIVEN = ROOT.parent / "shared" / "published" / f"{NAME}.csv"
 HEAD = b"figure,published,class,query\n"
 
