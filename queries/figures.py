@@ -1,7 +1,8 @@
 """Tables of published figures: CSV, a line for each number, its class, and the SQL that asks a catalog for it.
 
-Tables that ship are `queries/published/*.csv`, with one query for each figure beside them (`<figure>.sql`). A user's
-own table may use these figures by their names, and give others with a column `query`.
+Tables that ship are `queries/published/*.csv`, which also say what each figure is and where it was published; beside
+them is one query for each figure (`<figure>.sql`). A user's own table may use these figures by their names, and give
+others with a column `query`.
 """
 
 import csv

@@ -1,4 +1,3 @@
--- component_centroid_norm: norm of its fp32 mean row (1.6a).
 with centroid as (
     select vector::double[] as elements
     from reference_vectors

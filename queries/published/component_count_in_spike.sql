@@ -1,6 +1,3 @@
--- component_count_in_spike: distinct whole-vocabulary components at 0.002 among the
--- spike tokens (the notebook's graph had only the spike's tokens: the same unless a
--- token outside bridges two inside) (1.4h).
 select count(distinct f.component) as n_components
 from features as f
 inner join recipe_clusters as c

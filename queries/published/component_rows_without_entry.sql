@@ -1,5 +1,3 @@
--- component_rows_without_entry: rows of the largest component with no tokenizer entry
--- (Azimuth II 1.7a).
 select count(*) as n_tokens
 from tokens as t
 inner join cluster_members as c

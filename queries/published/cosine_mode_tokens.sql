@@ -1,4 +1,3 @@
--- cosine_mode_tokens: tokens with that cosine (1.4a).
 select n_tokens as cosine_mode_tokens
 from mode_classes
 where reference = '1.4a' and metric = 'cosine';

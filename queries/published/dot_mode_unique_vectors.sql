@@ -1,4 +1,3 @@
--- dot_mode_unique_vectors: distinct vectors in the dot mode class (1.5c).
 select n_vectors as unique_vectors
 from dot_classes
 where reference = '1.5c' and class_rank = 1;

@@ -1,4 +1,3 @@
--- dot_second_mode_tokens: tokens with it (1.5c).
 select n_tokens as second_mode_tokens
 from dot_classes
 where reference = '1.5c' and class_rank = 2;

@@ -1,4 +1,3 @@
--- dot_second_mode_value: second most frequent dot product (1.5c).
 select dot_bf16 as second_mode_value
 from dot_classes
 where reference = '1.5c' and class_rank = 2;

@@ -1,4 +1,3 @@
--- mean_vector_norm: norm of the mean row (Azimuth II 07.3d).
 with mean_row as (
     select vector::double[] as elements
     from reference_vectors

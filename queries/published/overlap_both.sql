@@ -1,4 +1,3 @@
--- overlap_both: tokens in both the cosine mode class and the dot mode class (1.5c).
 select count(*) as n_tokens
 from overlap('1.4a:cosine-mode', '1.5c:dot-mode')
 where side = 'both';

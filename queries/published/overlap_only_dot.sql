@@ -1,4 +1,3 @@
--- overlap_only_dot: tokens in the dot mode class only (1.5c).
 select count(*) as n_tokens
 from overlap('1.4a:cosine-mode', '1.5c:dot-mode')
 where side = 'second only';

@@ -1,4 +1,3 @@
--- singletons_in_spike: spike tokens whose component has one token in the spike (1.4h).
 with inside as (
     select count(*) as n_tokens
     from features as f

@@ -46,12 +46,12 @@ def test_every_figure_that_ships_has_one_query_and_no_query_is_left_over() -> No
         assert figure.query == (FOLDER / f"{figure.name}.sql").read_text(encoding="utf-8")
 
 
-def test_every_query_that_ships_begins_with_what_the_table_says_of_its_figure() -> None:
+def test_the_table_alone_says_what_a_figure_is_and_where_it_is_from() -> None:
     for row in published():
-        lines = (FOLDER / f"{row['figure']}.sql").read_text(encoding="utf-8").splitlines()
-        comment = " ".join(line.removeprefix("-- ") for line in lines if line.startswith("--"))
-        assert comment == f"{row['figure']}: {row['definition']} ({row['source']})."
-        assert lines[0].startswith(f"-- {row['figure']}: ")
+        assert row["definition"], row["figure"]
+        assert row["source"], row["figure"]
+        query = (FOLDER / f"{row['figure']}.sql").read_text(encoding="utf-8")
+        assert row["definition"] not in " ".join(query.replace("--", "").split()), row["figure"]
 
 
 def test_a_table_that_ships_is_found_by_its_name_and_by_the_models_name_or_source(tmp_path: Path) -> None:
