@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,10 @@ def open_shell(catalog: Path, model: str | None = None) -> int:
     # Ctrl-C is the shell's, to stop a query: it ends neither the shell nor what waits for it here.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda number, frame: None)
-    with _private_copy(catalog, model) as script:
+    catalog = _checked(catalog, model)
+    with pinned(catalog) as database, _private_copy(database) as copy:
+        script = copy.with_name("init.sql")
+        script.write_text(_attaching(copy, catalog, model), encoding="utf-8")
         return subprocess.call([executable, "-init", str(script)])
 
 
@@ -70,19 +74,29 @@ def find_shell() -> str:
     return found
 
 
+def connect(catalog: Path, model: str | None = None) -> "duckdb.DuckDBPyConnection":
+    """Return a DuckDB connection to a private copy of a catalog, narrowed to a model or not.
+
+    What it reads stays on the disk until it is closed, or dropped.
+    """
+    catalog = _checked(catalog, model)
+    with ExitStack() as stack:
+        connection = _opened(stack.enter_context(pinned(catalog)), catalog, model)
+        _keep(connection, stack.pop_all())
+        return connection
+
+
 @contextmanager
 def connected(catalog: Path, model: str | None = None) -> "Iterator[duckdb.DuckDBPyConnection]":
-    """Give a DuckDB connection to a private copy of a catalog."""
-    import duckdb
-
-    with _private_copy(catalog, model) as script, duckdb.connect(":memory:") as connection:
-        connection.execute(script.read_text())
+    """Yield a connection as `connect` returns it, for the block only, and so without NumPy, which is slow to import."""
+    catalog = _checked(catalog, model)
+    with pinned(catalog) as database, _opened(database, catalog, model) as connection:
         yield connection
 
 
 @contextmanager
 def asked(catalog: Path, model: str | None = None) -> "Iterator[duckdb.DuckDBPyConnection]":
-    """Give a connection as `connected` does; what DuckDB refuses in the block is a CatalogError."""
+    """Yield a connection as `connected` does; what DuckDB refuses in the block is a CatalogError."""
     import duckdb
 
     try:
@@ -92,26 +106,64 @@ def asked(catalog: Path, model: str | None = None) -> "Iterator[duckdb.DuckDBPyC
         raise CatalogError(str(error)) from None
 
 
-@contextmanager
-def _private_copy(catalog: Path, model: str | None) -> Iterator[Path]:
-    """Give a script that attaches a copy of the catalog's database; both are deleted in the end."""
+def _checked(catalog: Path, model: str | None) -> Path:
+    """Return a catalog's absolute path; CatalogError where there is none, or no such model in it."""
     catalog = require(catalog)
     if model is not None:
         read_state(catalog).named(model)
-    with pinned(catalog) as database, tempfile.TemporaryDirectory(prefix="token-catalog-") as folder:
-        copy = Path(folder, paths.DATABASE)
-        shutil.copyfile(database, copy)
-        script = Path(folder, "init.sql")
-        # Read-only, so that nobody loses what they'd create in a copy; a database of one's own can be attached.
-        lines = [
-            f"attach {quoted(str(copy))} as catalog (read_only);",
-            "use catalog;",
-            f"set variable catalog_root = {quoted(str(catalog))};",
-        ]
-        if model is not None:
-            lines.append(f"set variable model = {quoted(model)};")
-        script.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        yield script
+    return catalog
+
+
+def _opened(database: Path, catalog: Path, model: str | None) -> "duckdb.DuckDBPyConnection":
+    """Return a connection to a copy of a catalog's database, of which no file is left: DuckDB has it open."""
+    import duckdb
+
+    connection = duckdb.connect(":memory:")
+    try:
+        with _private_copy(database) as copy:
+            connection.execute(_attaching(copy, catalog, model))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def _private_copy(database: Path) -> Iterator[Path]:
+    """Yield the path of a copy of a database, in a folder of its own that is deleted in the end."""
+    with tempfile.TemporaryDirectory(prefix="token-catalog-", ignore_cleanup_errors=True) as folder:
+        yield Path(shutil.copyfile(database, Path(folder, paths.DATABASE)))
+
+
+def _attaching(copy: Path, catalog: Path, model: str | None) -> str:
+    """Return the script that makes a copy of a catalog's database the one to ask, narrowed to a model or not."""
+    # Read-only, so that nobody loses what they'd create in a copy; a database of one's own can be attached.
+    lines = [
+        f"attach {quoted(str(copy))} as catalog (read_only);",
+        "use catalog;",
+        f"set variable catalog_root = {quoted(str(catalog))};",
+    ]
+    if model is not None:
+        lines.append(f"set variable model = {quoted(model)};")
+    return "\n".join(lines) + "\n"
+
+
+def _keep(connection: "duckdb.DuckDBPyConnection", held: ExitStack) -> None:
+    """Hold something until a connection is closed or dropped: a function in Python is all that DuckDB drops then."""
+
+    def is_held() -> bool:
+        return held is not None
+
+    weakref.finalize(is_held, held.close)
+    connection.create_function("_is_held", is_held, [], "BOOLEAN")
+    # Closed at exit, for DuckDB 2 complains there of functions that are left.
+    weakref.finalize(connection, _close, weakref.ref(connection))
+
+
+def _close(reference: "weakref.ref[duckdb.DuckDBPyConnection]") -> None:
+    connection = reference()
+    if connection is not None:
+        connection.close()
 
 
 def _bare(statement: str) -> str:
