@@ -23,6 +23,8 @@ README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 CONTRACT = ROOT / "catalog" / "README.md"
 QUESTIONS, MORE_QUESTIONS = DOCS / "questions.md", DOCS / "more-questions.md"
+# Their Python is run, in a folder with the demo's catalog.
+IN_PYTHON = (README, DOCS / "python.md")
 FOLDERS = ("catalog", "docs", "ingest", "queries", "tensors", "tests")
 PAGES = (README, *sorted(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md")))
 
@@ -80,22 +82,24 @@ def more_questions_catalog(demo: Path, folder: Path) -> Path:
 
 
 def answered(text: str, answer: Callable[[Block], str]) -> str:
-    """Return a page's text with other answers under its blocks of SQL and Python."""
+    """Return a page's text with other answers under its blocks; `answer` is called for each, in their order."""
 
     def replaced(match: re.Match[str]) -> str:
         block = _block(match)
-        if block.language not in ("sql", "python") or block.answer is None or not block.is_run:
+        given = answer(block)
+        if block.answer is None:
             return match[0]
-        return f"```{block.language}\n{block.code}```\n\n```text\n{answer(block)}```"
+        return f"```{block.language}\n{block.code}```\n\n```text\n{given}```"
 
     return _BLOCK.sub(replaced, text)
 
 
 class Interpreter:
-    """Runs a page's Python, block after block, in a folder."""
+    """Runs a page's Python, block after block, in a folder that has a copy of the demo's catalog."""
 
-    def __init__(self, folder: Path) -> None:
-        """Begin with no names defined."""
+    def __init__(self, demo: Path, folder: Path) -> None:
+        """Make the copy; begin with no names defined."""
+        shutil.copytree(demo, folder / "token-catalog", symlinks=True)
         self._folder = folder
         self._names: dict[str, Any] = {}
 

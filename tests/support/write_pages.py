@@ -1,7 +1,7 @@
 """`make docs`: writes what the pages have from the product itself: every command's help, and every answer.
 
 `python -m tests.support.write_pages commands` writes `docs/commands.md` alone, at once; without an argument, the demo's
-model is ingested in a temporary folder, and every question of the pages is asked of it.
+model is ingested in a temporary folder, every question of the pages is asked of it, and the notebook is run.
 """
 
 import sys
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import typer.main
 
-from tests.support import pages
+from tests.support import first_look, pages
 from token_catalog.cli import app
 from token_catalog.ingest.demo import ingest_demo
 
@@ -45,27 +45,33 @@ def _fenced(text: str) -> str:
 def write_answers(demo: Path, folder: Path) -> None:
     """Put the answers of the demo's catalog, and of the one that `more-questions.md` describes, into the pages."""
     more = pages.more_questions_catalog(demo, folder)
-    for page in pages.PAGES:
-        asked = more if page == pages.MORE_QUESTIONS else demo
+    for number, page in enumerate(pages.PAGES):
         text = page.read_text(encoding="utf-8")
-        written = pages.answered(text, partial(_answer, asked))
+        asked = more if page == pages.MORE_QUESTIONS else demo
+        interpreter = pages.Interpreter(demo, folder / str(number)) if page in pages.IN_PYTHON else None
+        written = pages.answered(text, partial(_answer, asked, interpreter))
         if written != text:
             page.write_text(written, encoding="utf-8")
             print(f"wrote {page.relative_to(pages.ROOT)}")
 
 
-def _answer(catalog: Path, block: pages.Block) -> str:
-    return pages.shell_answer(catalog, block.code, pages.ROOT)
+def _answer(catalog: Path, interpreter: pages.Interpreter | None, block: pages.Block) -> str:
+    if interpreter and block.language == "python" and block.is_run:
+        return interpreter.run(block.code)
+    if block.language == "sql" and block.answer is not None:
+        return pages.shell_answer(catalog, block.code, pages.ROOT)
+    return block.answer or ""
 
 
 def main() -> None:
-    """Write the page of commands and, unless that is all that is asked for, the answers."""
+    """Write the page of commands and, unless that is all that is asked for, the answers and the notebook's outputs."""
     COMMANDS.write_text(commands_page(), encoding="utf-8")
     if sys.argv[1:] != ["commands"]:
         with tempfile.TemporaryDirectory() as folder:
             demo = Path(folder, "demo")
             ingest_demo(demo, "auto")
             write_answers(demo, Path(folder))
+            first_look.write(demo, Path(folder, "first-look"))
 
 
 if __name__ == "__main__":
