@@ -89,6 +89,23 @@ def read_state(catalog: Path) -> State:
     return shown or State(newest_on_disk(catalog))
 
 
+def table_files(catalog: Path, table_name: str, name: str | None = None) -> list[Path]:
+    """Return the current Parquet files of a table, in the order of the models: of this key or name, or of all.
+
+    A model without that table has none. CatalogError where there is no such catalog, table or model.
+    """
+    from token_catalog.catalog.schemas import TABLES  # pyarrow, which takes a while: not for what only reads a state
+
+    catalog = require(catalog)
+    files = {table.name: table.file_name for table in TABLES}
+    if table_name not in files:
+        raise CatalogError(f"'{table_name}': no such table; the tables are: {', '.join(files)}")
+    state = read_state(catalog)
+    models = sorted(state.models if name is None else state.named(name))
+    candidates = [catalog / state.models[model].folder / files[table_name] for model in models]
+    return [path for path in candidates if path.exists()]
+
+
 def state_of(generation: Path) -> State | None:
     """Return what a generation shows; None where it can't be read."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.crash import SCENARIOS, assert_no_torn_table, contents, leftovers, publish
 from tests.support.helpers import bf16_matrix, in_shell, rows, save_bare
-from token_catalog import cli
+from token_catalog import cli, exits
 from token_catalog.catalog import paths
 from token_catalog.catalog.publish import rebuild, remove
 from token_catalog.catalog.state import current_generation
@@ -143,7 +143,7 @@ def test_ctrl_c_leaves_the_catalog_as_it_was(catalog: Path, moment: str) -> None
     wait_for(process, catalog / paths.STAGING, moment)
     process.send_signal(signal.SIGINT)
     code, said = ended(process)
-    assert code == cli.EXIT_INTERRUPTED, said
+    assert code == exits.EXIT_INTERRUPTED, said
     assert "Traceback" not in said
     assert leftovers(catalog) == []
     assert contents(catalog) == {"a": 2}

@@ -16,12 +16,12 @@ import pytest
 
 from tests.support.crash import contents, leftovers, publish
 from tests.support.helpers import bf16_matrix, in_shell, ingest_bare, rows, save_bare
-from token_catalog import cli
+from token_catalog import cli, exits
 from token_catalog.catalog import build, paths
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.publish import rebuild, remove, staging
 from token_catalog.catalog.schemas import TABLES
-from token_catalog.catalog.state import current_generation, read_state
+from token_catalog.catalog.state import current_generation, read_state, table_files
 
 Command = Callable[..., tuple[object, str]]
 W = bf16_matrix(200, 8)
@@ -117,6 +117,22 @@ def test_remove_takes_a_key_or_a_name_and_deletes_its_files(
     assert leftovers(catalog) == []
     with pytest.raises(CatalogError, match="no such model; the catalog has: "):
         remove(catalog, name)
+
+
+def test_the_files_of_a_table_are_those_of_the_current_versions(catalog: Path) -> None:
+    publish(catalog, {"a": 5}, replace=True)
+    files = table_files(catalog, "features")
+    assert [pq.read_metadata(path).num_rows for path in files] == [5, 3, 4]
+    assert all(path.is_absolute() and path.name == "features.parquet" for path in files)
+    assert table_files(catalog, "features", "p") == files[1:]
+    assert table_files(catalog, "features", "p/output") == files[2:]
+    assert table_files(catalog, "scores") == []  # a table that no model has
+    with pytest.raises(CatalogError, match=r"^'dot_classes': no such table; the tables are: models, tokens, features,"):
+        table_files(catalog, "dot_classes")
+    with pytest.raises(CatalogError, match="'b': no such model; the catalog has: a, p/input, p/output"):
+        table_files(catalog, "features", "b")
+    with pytest.raises(CatalogError, match="no catalog"):
+        table_files(catalog / "nowhere", "features")
 
 
 def test_a_lost_database_is_rebuilt_from_the_parquet_files(catalog: Path) -> None:
@@ -250,7 +266,7 @@ def test_a_taken_name_leaves_the_catalog_as_it_was(command: Command, catalog: Pa
     source = save_bare(tmp_path / "a.safetensors", W)
     before = snapshot(catalog)
     code, said = command("ingest", source, "--no-tokenizer", "--catalog", catalog)
-    assert code == cli.EXIT_BAD_INPUT
+    assert code == exits.EXIT_BAD_INPUT
     assert "'a': already in the catalog; --replace" in said
     assert snapshot(catalog) == before
 
@@ -266,7 +282,7 @@ def test_a_place_that_is_no_catalog_is_refused_and_left_alone(command: Command, 
     source = save_bare(tmp_path / "a.safetensors", W)
     before = snapshot(tmp_path)
     code, said = command("ingest", source, "--no-tokenizer", "--catalog", tmp_path / place)
-    assert code == cli.EXIT_BAD_INPUT
+    assert code == exits.EXIT_BAD_INPUT
     assert str(tmp_path / place) in said
     assert "another" in said
     assert snapshot(tmp_path) == before
@@ -277,7 +293,7 @@ def refused_for_want_of_space(command: Command, catalog: Path, tmp_path: Path) -
     source = save_bare(tmp_path / "a.safetensors", W)
     before = snapshot(catalog)
     code, said = command("ingest", source, "--no-tokenizer", "--replace", "--catalog", catalog)
-    assert code == cli.EXIT_BAD_INPUT
+    assert code == exits.EXIT_BAD_INPUT
     assert "No space left on device" in said
     assert snapshot(catalog) == before
     return before
@@ -338,7 +354,7 @@ def test_a_full_disk_leaves_the_catalog_as_it_was_wherever_it_runs_out(command: 
         code, said = command("ingest", source, "--no-tokenizer", "--catalog", catalog)
         if not code:
             break
-        assert code == cli.EXIT_BAD_INPUT
+        assert code == exits.EXIT_BAD_INPUT
         assert "No space left on device" in said
         assert snapshot(catalog) == before
         failures.add("database" if "can't be built" in said else "tables")
