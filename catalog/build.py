@@ -4,7 +4,7 @@ The SQL is read as data: the files that `queries/manifest.toml` names, in its or
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from token_catalog.catalog import paths
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.quoting import identifier, quoted
-from token_catalog.catalog.schemas import MODELS, TABLES, Table, sql_type
+from token_catalog.catalog.schemas import MODELS, TABLES, Column, Table, sql_type
 from token_catalog.catalog.tables import read_row, reading
 
 # Shells from 1.2 on read it; duckdb 2's own default shuts out every shell before it.
@@ -128,24 +128,30 @@ def _table_names() -> str:
     """
 
 
+def _selected(column: Column, present: Sequence[Collection[str]]) -> str:
+    """Return how a view selects a column, given the columns of each of its files: older ones lack the newer."""
+    name = identifier(column.name)
+    if present and all(column.name in columns for columns in present):
+        return name
+    otherwise = (column.otherwise if present else "") or f"null::{sql_type(column.type)}"
+    if any(column.name in columns for columns in present):
+        otherwise = f"coalesce(stored.{name}, {otherwise})"
+    return f"{otherwise} as {name}"
+
+
 def _table_view(table: Table, catalog: Path, folders: list[str]) -> str:
     """Return the view of one table over the versions that have it: no rows where none has."""
     name = identifier(table.name)
     files = [f"{folder}/{table.file_name}" for folder in folders]
-    # A catalog written by an older version lacks newer columns: they are NULL, not an error.
-    present = {column for file in files for column in _column_names(catalog / file)}
-    columns = ",\n    ".join(
-        identifier(c.name) if c.name in present else f"null::{sql_type(c.type)} as {identifier(c.name)}"
-        for c in table.columns
-    )
+    present = [_column_names(catalog / file) for file in files]
+    columns = ",\n    ".join(_selected(column, present) for column in table.columns)
     source = "where false"
     if files:
         listed = ",\n        ".join(f"catalog_root() || {quoted('/' + file)}" for file in files)
         # `models` says what there is to narrow to, so it alone isn't narrowed.
         where = "" if table.name == "models" else "\nwhere model_in_view(model)"
-        source = (
-            f"from read_parquet([\n        {listed}\n    ], union_by_name = true, hive_partitioning = false){where}"
-        )
+        options = "union_by_name = true, hive_partitioning = false"
+        source = f"from read_parquet([\n        {listed}\n    ], {options}) as stored{where}"
     comments = "\n".join(
         f"comment on column {name}.{identifier(c.name)} is {quoted(c.comment)};" for c in table.columns
     )

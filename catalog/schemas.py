@@ -10,11 +10,16 @@ import pyarrow as pa
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its Arrow type, and what a value means."""
+    """A column: its Arrow type, and what a value means.
+
+    `otherwise` is SQL for the value in files written before the column was, in terms of the table, called `stored`, and
+    of the views of tables before it; without it, the value is NULL there.
+    """
 
     name: str
     type: pa.DataType
     comment: str
+    otherwise: str = ""
 
 
 @dataclass(frozen=True)
@@ -195,6 +200,31 @@ REFERENCE_VECTORS = Table(
             "token_id",
             pa.int32(),
             "the token whose row h is, where kind is token, text or first_in_box (before scale); else NULL",
+            # As ingest resolves them: of several tokens of a text, the one that it is tokenized to.
+            otherwise="""
+                case stored.kind
+                    when 'token' then (stored.recipe ->> '$.token')::integer
+                    when 'text' then (
+                        select arg_max(t.token_id, coalesce(t.roundtrips, false))
+                        from tokens as t
+                        where t.model = stored.model and t.text = stored.recipe ->> '$.text'
+                    )
+                    when 'first_in_box' then (
+                        select min(f.token_id)
+                        from (
+                            select
+                                (stored.recipe ->> '$.first_in_box.lat')::double as at_lat,
+                                (stored.recipe ->> '$.first_in_box.lon')::double as at_lon,
+                                (stored.recipe ->> '$.first_in_box.diameter')::double / 2 as half_width
+                        ) as box
+                        inner join features as f
+                            on
+                                f.model = stored.model
+                                and f.lat between box.at_lat - box.half_width and box.at_lat + box.half_width
+                                and f.lon between box.at_lon - box.half_width and box.at_lon + box.half_width
+                    )
+                end
+            """,
         ),
         Column("vector", pa.list_(pa.float32()), "h; centroids and means are the fp32 nearest to the exact ones"),
         Column("norm", pa.float64(), "L2 norm of h16, which is h rounded to bf16"),

@@ -4,16 +4,20 @@
 cluster, equal rows, a row of zeros and one with a NaN; it was ingested with a tokenizer and a cluster of its own.
 """
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.support.command_line import run
 from tests.support.crash import leftovers
-from tests.support.helpers import answers, in_shell, rows
+from tests.support.helpers import answers, in_shell, ingest_bare, rows
 from token_catalog.catalog.publish import rebuild
 from token_catalog.catalog.schemas import TABLES
+from token_catalog.ingest.recipe.entries import Reference
+from token_catalog.ingest.recipe.recipe import Recipe
 
 STORED = Path(__file__).parents[1] / "support" / "stored" / "0.1.0"
 REFERENCES = ["boxed", "file", "largest", "look", "mean", "mid", "pc2", "tok", "txt"]
@@ -97,3 +101,24 @@ def test_references_are_added_to_it(old: Path, tmp_path: Path) -> None:
     )
     assert rows(old, scores) == before
     assert rows(old, "select count(*) from scores where reference = 'new'") == [(240,)]
+
+
+def test_rebuilt_it_says_which_tokens_its_references_are(old: Path) -> None:
+    """As those that are added say it, also where the file of one model has the column and another's hasn't."""
+    tokens = "select reference, token_id from reference_vectors where token_id is not null order by all"
+    rebuild(old)
+    ((box, text),) = rows(
+        old,
+        """
+        select any_value(recipe) filter (reference = 'boxed'), any_value(recipe) filter (reference = 'txt')
+        from reference_vectors
+        """,
+    )
+    window = json.loads(box)["first_in_box"]
+    first = f"select min(token_id) from box_search({window['lat']}, {window['lon']}, {window['diameter']})"
+    ((boxed,),) = rows(old, first)
+    ((spelt,),) = rows(old, f"select token_id from tokens where text = '{json.loads(text)['text']}'")
+    ((given,),) = rows(old, "select (recipe ->> '$.token')::integer from reference_vectors where kind = 'token'")
+    assert rows(old, tokens) == [("boxed", boxed), ("tok", given), ("txt", spelt)]
+    ingest_bare(old, torch.eye(4), "new", recipe=Recipe(references=(Reference("r", "token", 2),)))
+    assert rows(old, tokens) == [("boxed", boxed), ("r", 2), ("tok", given), ("txt", spelt)]
