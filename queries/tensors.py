@@ -141,12 +141,7 @@ def _dot_class(connection: "duckdb.DuckDBPyConnection") -> Arrays:
 
 def _same_dot(connection: "duckdb.DuckDBPyConnection") -> Arrays:
     """Return 1.5d's: the tokens that have with one token h the dot product that h has with itself."""
-    recipe = _recipe(connection, "1.5d")
-    token = recipe.get("token")
-    if token is None:
-        box = recipe["first_in_box"]
-        found = "select min(token_id) from box_search($1, $2, $3)"
-        (token,) = connection.execute(found, [box["lat"], box["lon"], box["diameter"]]).fetchall()[0]
+    (token,) = _row(connection, "select token_id from reference_vectors where reference = '1.5d'")
     ids = _members(connection, "1.5d:dot-self")
     return {
         "cluster_mask": _mask(connection, ids),

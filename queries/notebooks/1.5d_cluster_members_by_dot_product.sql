@@ -21,6 +21,7 @@ order by model;
 with windows as (
     select
         model,
+        token_id as ref_token_id,
         (recipe ->> '$.first_in_box.lat')::double as center_lat,
         (recipe ->> '$.first_in_box.lon')::double as center_lon,
         (recipe ->> '$.first_in_box.diameter')::double as angular_diameter,
@@ -35,14 +36,15 @@ select
     w.center_lon,
     w.angular_diameter,
     count(f.token_id) as n_tokens,
-    min(f.token_id) as ref_token_id
+    w.ref_token_id
 from windows as w
 left join features as f
     on
         w.model = f.model
         and f.lat between w.center_lat - w.half_width and w.center_lat + w.half_width
         and f.lon between w.center_lon - w.half_width and w.center_lon + w.half_width
-group by w.model, w.center_lat, w.center_lon, w.angular_diameter
+group by
+    w.model, w.center_lat, w.center_lon, w.angular_diameter, w.ref_token_id
 order by w.model;
 
 -- h·h, and the tokens with the same dot product.
