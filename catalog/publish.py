@@ -156,7 +156,7 @@ def already_there(models: list[str]) -> CatalogError:
     """Return the error for names that are taken."""
     listed = ", ".join(f"'{model}'" for model in models)
     return CatalogError(
-        f"{listed}: already in the catalog; --replace puts the new one in its place, --name gives another"
+        f"{listed}: already in the catalog; `replace=True` puts the new one in its place, `name=` gives another"
     )
 
 
@@ -184,20 +184,20 @@ def prepare(catalog: Path) -> Path:
     """Make the catalog's folder where there is none, and return its absolute path; CatalogError where it can't be."""
     catalog = Path(os.path.abspath(catalog))
     if catalog.exists() and not catalog.is_dir():
-        raise CatalogError(f"{catalog}: is a file, and a catalog is a folder; choose another with --catalog")
+        raise CatalogError(f"{catalog}: is a file, and a catalog is a folder; choose another with `catalog=`")
     database = catalog / paths.DATABASE
     if database.exists() and not (catalog / paths.GENERATIONS).exists():
         raise CatalogError(
-            f"{database}: is not a token catalog's; move it away, or choose another folder with --catalog"
+            f"{database}: is not a token catalog's; move it away, or choose another folder with `catalog=`"
         )
     try:
         catalog.mkdir(parents=True, exist_ok=True)
         (catalog / paths.STAGING).mkdir(exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise CatalogError(f"{catalog}: a file is in the way; choose another folder with --catalog") from None
+        raise CatalogError(f"{catalog}: a file is in the way; choose another folder with `catalog=`") from None
     except OSError as error:
         raise CatalogError(
-            f"{catalog}: can't be written ({error.strerror}); choose another folder with --catalog"
+            f"{catalog}: can't be written ({error.strerror}); choose another folder with `catalog=`"
         ) from None
     return catalog
 
@@ -266,7 +266,7 @@ def _locked(catalog: Path) -> Iterator[None]:
         with FileLock(catalog / paths.LOCK):
             yield
     except PermissionError as error:
-        raise CatalogError(f"{catalog}: can't be written ({error.strerror}); choose another with --catalog") from None
+        raise CatalogError(f"{catalog}: can't be written ({error.strerror}); choose another with `catalog=`") from None
 
 
 def _settled(catalog: Path) -> State:

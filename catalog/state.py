@@ -71,14 +71,10 @@ def require(catalog: Path) -> Path:
         if catalog.is_file():
             found = "is a file"
         elif (catalog / paths.MODELS).is_dir():
-            raise CatalogError(
-                f"{catalog}: has no {paths.DATABASE}; `token-catalog rebuild --catalog DIR` makes it anew"
-            )
+            raise CatalogError(f"{catalog}: has no {paths.DATABASE}; `rebuild(catalog=DIR)` makes it anew")
         elif catalog.is_dir():
             found = f"has no {paths.DATABASE}"
-        raise CatalogError(
-            f"{catalog}: no catalog ({found}); `token-catalog ingest` or `demo` makes one, --catalog names another"
-        )
+        raise CatalogError(f"{catalog}: no catalog ({found}); `ingest(SOURCE)` makes one, `catalog=` names another")
     return catalog
 
 

@@ -134,7 +134,7 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except (OSError, pa.ArrowException) as error:
         raise CatalogError(
-            f"{path}: can't be read ({error}); delete the version's folder, and `token-catalog rebuild` goes on without"
+            f"{path}: can't be read ({error}); delete the version's folder, and `rebuild()` goes on without"
         ) from error
 
 

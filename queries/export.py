@@ -29,7 +29,7 @@ def export_tensors(catalog: Path, model: str, output: Path | None, *, replace: b
     model = read_state(require(catalog)).one_named(model)
     folder = output or Path(_TENSORS, *_parts(model))
     if folder.exists() and not folder.is_dir():
-        raise CatalogError(f"{folder}: is a file, and tensors go into a folder; --output names another")
+        raise CatalogError(f"{folder}: is a file, and tensors go into a folder; `output=` names another")
     names = {stem: f"{stem}.safetensors" for stem in STEMS}
     _check_free([folder / name for name in names.values()], replace=replace)
     arrays = notebook_tensors(catalog, model)
@@ -51,10 +51,10 @@ def _check_free(paths: Iterable[Path], *, replace: bool) -> None:
     there = [path for path in paths if os.path.lexists(path)]
     for path in there:
         if not path.is_file():
-            raise CatalogError(f"{path}: is no file, so none is written over it; --output names another place")
+            raise CatalogError(f"{path}: is no file, so none is written over it; `output=` names another place")
     if there and not replace:
         told = ", ".join(map(str, there))
-        raise CatalogError(f"{told}: there already; --replace writes over, --output names another place")
+        raise CatalogError(f"{told}: there already; `replace=True` writes over, `output=` names another place")
 
 
 def _written(folder: Path, files: Mapping[str, Callable[[Path], None]]) -> list[Path]:

@@ -43,7 +43,7 @@ def table_for(name: str, source: str) -> Path:
     found = next((path for stem, path in tables.items() if stem in known), None)
     if found is None:
         raise CatalogError(
-            f"{name}: no published figures of it ship (of {', '.join(tables)} only); --figures FILE brings yours"
+            f"{name}: no published figures of it ship (of {', '.join(tables)} only); `figures=FILE` brings yours"
         )
     return found
 

@@ -40,13 +40,13 @@ def run_query(
     CatalogError where DuckDB refuses it, or the format doesn't fit the place.
     """
     if format_ not in FORMATS:
-        raise CatalogError(f"--format {format_}: unknown; one of {', '.join(FORMATS)}")
+        raise CatalogError(f"`format_={format_}`: unknown; one of {', '.join(FORMATS)}")
     if format_ == "parquet" and output is None and sys.stdout.isatty():
-        raise CatalogError("--format parquet is not for a terminal; --output FILE says where it goes")
+        raise CatalogError("`format_=parquet` is not for a terminal; `output=FILE` says where it goes")
     with asked(catalog, model) as connection:
         statements = connection.extract_statements(query)
         if not statements:
-            raise CatalogError("no query; try: token-catalog sql 'from help'")
+            raise CatalogError("no query; try `sql('from help')`")
         for statement in statements[:-1]:
             connection.execute(statement).fetchall()  # a result left open blocks the next one
         _write(connection, _bare(statements[-1].query), format_, output)
@@ -184,7 +184,7 @@ def _write(connection: "duckdb.DuckDBPyConnection", query: str, format_: str, ou
         rows.show(max_width=shutil.get_terminal_size((120, 24)).columns)
         return
     if format_ == "table":
-        raise CatalogError("--output goes with --format csv, json or parquet")
+        raise CatalogError("`output=` goes with `format_=csv`, json or parquet")
     if output is not None:
         copy_rows(connection, query, format_, Path(os.path.abspath(output)))
         return

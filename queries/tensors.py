@@ -72,8 +72,8 @@ def _check_parts(connection: "duckdb.DuckDBPyConnection", model: str) -> None:
     if lacking:
         raise CatalogError(
             f"{model}: lacks what the notebooks' files are made of: {'; '.join(lacking)}. The recipe "
-            "qwen3-4b-instruct-2507 has all that; for another model, `token-catalog add-references` adds some of these "
-            "names (docs/more-questions.md has a recipe)"
+            f"qwen3-4b-instruct-2507 has all that; for another model, `add_references({model!r}, RECIPE)` adds some of "
+            "these names (docs/more-questions.md has a recipe)"
         )
 
 

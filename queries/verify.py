@@ -68,7 +68,7 @@ def verify(catalog: Path, model: str, table: Path | None = None) -> Iterator[Lin
         if table is None:
             about = connection.execute("select name, source from models where model = $1", [model]).fetchone()
             if about is None:
-                raise CatalogError(f"{catalog}: says nothing of {model}; `token-catalog rebuild` mends it")
+                raise CatalogError(f"{catalog}: says nothing of {model}; `rebuild()` mends it")
             table = table_for(*about)
         figures = read_figures(table)
         for figure in figures:

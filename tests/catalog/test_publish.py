@@ -257,7 +257,7 @@ def test_a_name_that_was_taken_meanwhile_is_refused_at_the_last_moment(
 ) -> None:
     monkeypatch.setattr("token_catalog.ingest.run._refuse_early", lambda *_, **__: None)
     before = snapshot(catalog)
-    with pytest.raises(CatalogError, match="'a': already in the catalog; --replace"):
+    with pytest.raises(CatalogError, match="'a': already in the catalog; `replace=True`"):
         ingest_bare(catalog, W, "a")
     assert snapshot(catalog) == before
 

@@ -63,7 +63,7 @@ def test_a_table_that_ships_is_found_by_its_name_and_by_the_models_name_or_sourc
         ("mine", "/hub/models--Qwen--Qwen3-4B-Instruct-2507/snapshots/abc"),
     ]:
         assert table_for(name, source) == FOLDER / f"{NAME}.csv"
-    with pytest.raises(CatalogError, match=f"replica: no published figures of it ship .of {NAME} only.; --figures"):
+    with pytest.raises(CatalogError, match=f"replica: no published figures of it ship .of {NAME} only.; `fig"):
         table_for("replica", "/data/Qwen3-4B-Instruct-2507.safetensors")
 
 

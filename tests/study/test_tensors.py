@@ -254,7 +254,7 @@ def test_files_that_are_there_are_kept_unless_they_are_to_be_replaced(to: str, s
             return export_tensors(small, ODD, tmp_path, replace=replace)
         return export_parquet(small, ODD, path, replace=replace)
 
-    with pytest.raises(CatalogError, match=f"{path.name}: there already; --replace writes over"):
+    with pytest.raises(CatalogError, match=f"{path.name}: there already; `replace=True` writes over"):
         export(replace=False)
     assert contents(tmp_path) == {path.name: b"mine", "other": b"mine, too"}
     written = {path.name for path in export(replace=True)}
