@@ -345,7 +345,7 @@ def test_both_matrices_of_an_untied_model_get_them_or_neither(tmp_path: Path) ->
     assert rows(
         catalog,
         "select model from reference_vectors inner join vectors using (model, vector) "
-        "where reference = 'new' and token_id = 5 order by model",
+        "where reference = 'new' and vectors.token_id = 5 order by model",
     ) == [("p/input",), ("p/output",)]
     add_references(catalog, "p/output", recipe([{"name": "mine", "pc": 1}]))
     assert rows(catalog, "select model from reference_vectors where reference = 'mine'") == [("p/output",)]
