@@ -11,15 +11,16 @@ import torch
 from token_catalog.catalog import schemas
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.selection import check_conditions
-from token_catalog.ingest.devices import fp64_device, native_device, placed
-from token_catalog.ingest.new_version import NewVersion
-from token_catalog.ingest.recipe.entries import check_order
-from token_catalog.ingest.recipe.recipe import Recipe, errors_from
-from token_catalog.ingest.references.resolve import check_vectors
-from token_catalog.ingest.references.score_recipe import ScoredRecipe, ScoringContext, score_clusters, score_recipe
-from token_catalog.ingest.references.scores import ScoredReference
-from token_catalog.ingest.report import Report
-from token_catalog.ingest.stored_model import StoredModel, revise
+
+from .devices import fp64_device, native_device, placed
+from .new_version import NewVersion
+from .recipe.entries import check_order
+from .recipe.recipe import Recipe, errors_from
+from .references.resolve import check_vectors
+from .references.score_recipe import ScoredRecipe, ScoringContext, score_clusters, score_recipe
+from .references.scores import ScoredReference
+from .report import Report
+from .stored_model import StoredModel, revise
 
 
 def add_references(

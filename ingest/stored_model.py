@@ -20,13 +20,14 @@ from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.publish import staging
 from token_catalog.catalog.state import pinned, read_state, require, state_of
 from token_catalog.catalog.tables import as_rows, read_columns, read_lists, read_row
-from token_catalog.ingest.arithmetic.arrays import Floats, Ids
-from token_catalog.ingest.devices import enough_memory
-from token_catalog.ingest.new_version import NewVersion
-from token_catalog.ingest.recipe.recipe import AXES, Recipe, parse_recipe
-from token_catalog.ingest.references.matrix_view import MatrixView
-from token_catalog.ingest.references.scores import ScoredReference
-from token_catalog.ingest.report import Report
+
+from .arithmetic.arrays import Floats, Ids
+from .devices import enough_memory
+from .new_version import NewVersion
+from .recipe.recipe import AXES, Recipe, parse_recipe
+from .references.matrix_view import MatrixView
+from .references.scores import ScoredReference
+from .report import Report
 
 # What a matrix was stored as; `vectors` has its values as FLOAT, exactly.
 TORCH_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from token_catalog.ingest.arithmetic.arrays import Floats, Ids, as_index, block_rows, blocks
-from token_catalog.ingest.arithmetic.bf16 import UNIT_ROUNDOFF, gamma
+from .arrays import Floats, Ids, as_index, block_rows, blocks
+from .bf16 import UNIT_ROUNDOFF, gamma
 
 
 def distances(W: Tensor, i: Ids, j: Ids) -> Floats:

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from token_catalog.ingest.arithmetic.arrays import Ids, as_index, block_rows, blocks
-from token_catalog.ingest.arithmetic.bf16 import UNIT_ROUNDOFF, gamma, rounded_to_odd
+from .arrays import Ids, as_index, block_rows, blocks
+from .bf16 import UNIT_ROUNDOFF, gamma, rounded_to_odd
 
 # fp32 values are multiples of this.
 _FP32_STEP = 2.0**-149

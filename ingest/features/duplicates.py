@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from token_catalog.ingest.arithmetic.arrays import Ids
+from ..arithmetic.arrays import Ids
 
 # 128 bits of a cryptographic hash: two different rows among a million share one with a chance under 1e-26.
 DIGEST_BYTES = 16

@@ -14,9 +14,10 @@ from scipy.linalg.blas import dsyrk
 from torch import Tensor
 
 from token_catalog.catalog.errors import CatalogError
-from token_catalog.ingest.arithmetic.arrays import Floats
-from token_catalog.ingest.features.scan import Rows, Scan
-from token_catalog.ingest.recipe.recipe import COORDINATES, Orient, Sky
+
+from ..arithmetic.arrays import Floats
+from ..recipe.recipe import COORDINATES, Orient, Sky
+from .scan import Rows, Scan
 
 Chunks = Callable[[], Iterable[Tensor]]
 

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from token_catalog.catalog.errors import CatalogError
-from token_catalog.ingest.arithmetic.arrays import Floats
-from token_catalog.ingest.arithmetic.bf16 import norm_bf16
-from token_catalog.ingest.devices import fits
-from token_catalog.ingest.features.duplicates import row_digests
-from token_catalog.ingest.report import progress_bar
-from token_catalog.ingest.source.matrix import Matrix
+
+from ..arithmetic.arrays import Floats
+from ..arithmetic.bf16 import norm_bf16
+from ..devices import fits
+from ..report import progress_bar
+from ..source.matrix import Matrix
+from .duplicates import row_digests
 
 # A chunk in fp64: large enough for BLAS, small enough that what it allocates is used again, not given back each time.
 CHUNK_BYTES = 16 << 20

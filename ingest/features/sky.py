@@ -6,11 +6,12 @@ import numpy as np
 import torch
 
 from token_catalog.catalog.tables import lists_of
-from token_catalog.ingest.arithmetic.arrays import Floats, Ids
-from token_catalog.ingest.features.duplicates import duplicates
-from token_catalog.ingest.features.principal_components import N_LEADING, PrincipalComponents
-from token_catalog.ingest.features.scan import Rows, Scan
-from token_catalog.ingest.recipe.recipe import Sky
+
+from ..arithmetic.arrays import Floats, Ids
+from ..recipe.recipe import Sky
+from .duplicates import duplicates
+from .principal_components import N_LEADING, PrincipalComponents
+from .scan import Rows, Scan
 
 
 def feature_columns(rows: Rows, scan: Scan, components: PrincipalComponents, sky: Sky) -> dict[str, Any]:

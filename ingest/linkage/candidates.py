@@ -23,10 +23,10 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from token_catalog.ingest.arithmetic.arrays import Floats, Ids, blocks
-from token_catalog.ingest.arithmetic.distances import Bounds
-from token_catalog.ingest.linkage.projections import BlockedProducts, DistinctRows, Projections, scale
-from token_catalog.ingest.report import progress_bar
+from ..arithmetic.arrays import Floats, Ids, blocks
+from ..arithmetic.distances import Bounds
+from ..report import progress_bar
+from .projections import BlockedProducts, DistinctRows, Projections, scale
 
 # Components that a tree may span, and how many near points each point may have there before it spans one more.
 TREE_WIDTHS = range(4, 9)

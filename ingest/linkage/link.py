@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from token_catalog.ingest.arithmetic.arrays import Floats
-from token_catalog.ingest.linkage.candidates import Candidates
-from token_catalog.ingest.linkage.projections import DistinctRows
-from token_catalog.ingest.linkage.scale import ChosenDistances, choose_distances, sample_by_digest, threshold_in_gap
-from token_catalog.ingest.linkage.single_linkage import Linkage, diameters, single_linkage, token_columns
-from token_catalog.ingest.recipe.recipe import LinkageDistances
+from ..arithmetic.arrays import Floats
+from ..recipe.recipe import LinkageDistances
+from .candidates import Candidates
+from .projections import DistinctRows
+from .scale import ChosenDistances, choose_distances, sample_by_digest, threshold_in_gap
+from .single_linkage import Linkage, diameters, single_linkage, token_columns
 
 
 @dataclass(frozen=True)

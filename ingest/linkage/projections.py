@@ -13,9 +13,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from token_catalog.ingest.arithmetic.arrays import GPU_BYTES, Floats, Ids, as_index, blocks
-from token_catalog.ingest.arithmetic.bf16 import UNIT_ROUNDOFF
-from token_catalog.ingest.report import progress_bar
+from ..arithmetic.arrays import GPU_BYTES, Floats, Ids, as_index, blocks
+from ..arithmetic.bf16 import UNIT_ROUNDOFF
+from ..report import progress_bar
 
 # Rows converted to fp64 at once, and differences of points held at once.
 CHUNK_BYTES, SIFT_BYTES = 64 << 20, 4 << 20

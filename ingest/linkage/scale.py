@@ -19,11 +19,11 @@ from heapq import nsmallest
 
 import numpy as np
 
-from token_catalog.ingest.arithmetic.arrays import Floats, Ids
-from token_catalog.ingest.arithmetic.distances import Bounds, distances
-from token_catalog.ingest.linkage.projections import DistinctRows
-from token_catalog.ingest.linkage.single_linkage import Linkage
-from token_catalog.ingest.recipe.recipe import LinkageDistances
+from ..arithmetic.arrays import Floats, Ids
+from ..arithmetic.distances import Bounds, distances
+from ..recipe.recipe import LinkageDistances
+from .projections import DistinctRows
+from .single_linkage import Linkage
 
 SAMPLE = 256
 FRACTION, SMALL_FRACTION = 3, 48

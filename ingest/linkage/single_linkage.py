@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from token_catalog.ingest.arithmetic.arrays import Floats, Ids, blocks
-from token_catalog.ingest.arithmetic.bf16 import UNIT_ROUNDOFF
-from token_catalog.ingest.arithmetic.distances import Bounds, distances
-from token_catalog.ingest.linkage.candidates import Pairs
-from token_catalog.ingest.linkage.projections import DistinctRows
-from token_catalog.ingest.linkage.spanning_forest import Forest, leaf_order
+from ..arithmetic.arrays import Floats, Ids, blocks
+from ..arithmetic.bf16 import UNIT_ROUNDOFF
+from ..arithmetic.distances import Bounds, distances
+from .candidates import Pairs
+from .projections import DistinctRows
+from .spanning_forest import Forest, leaf_order
 
 # Pairs whose bounds are held at once for a diameter.
 MOST_BOUNDS = 4 << 20

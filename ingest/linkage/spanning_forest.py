@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import minimum_spanning_tree
 
-from token_catalog.ingest.arithmetic.arrays import Floats, Ids
+from ..arithmetic.arrays import Floats, Ids
 
 # Edges that wait to be merged into the forest.
 MOST_EDGES = 2 << 20

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from token_catalog.catalog.errors import CatalogError, listed
-from token_catalog.ingest.recipe.checks import as_finite, as_integer, as_switch, as_table, as_text, check_known
+
+from .checks import as_finite, as_integer, as_switch, as_table, as_text, check_known
 
 # The clusters that each reference makes: REF:cosine-mode and so on.
 CLASSES = ("cosine-mode", "dot-mode", "dot-self")

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from token_catalog.catalog.errors import CatalogError
-from token_catalog.ingest.recipe.checks import as_integer, as_number, as_table, as_tables, check_known
-from token_catalog.ingest.recipe.entries import (
+
+from .checks import as_integer, as_number, as_table, as_tables, check_known
+from .entries import (
     DEFAULTS,
     Cluster,
     Reference,

@@ -13,9 +13,10 @@ from typing import Any
 
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.paths import known_names
-from token_catalog.ingest.recipe.checks import as_integer, as_switch, as_table, as_text, check_known
-from token_catalog.ingest.recipe.entries import check_order
-from token_catalog.ingest.recipe.recipe import Recipe, errors_from, parse_recipe
+
+from .checks import as_integer, as_switch, as_table, as_text, check_known
+from .entries import check_order
+from .recipe import Recipe, errors_from, parse_recipe
 
 _FOLDER = Path(__file__).parent / "shipped"
 

@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.selection import tokens_where
-from token_catalog.ingest.arithmetic.arrays import Ids
-from token_catalog.ingest.recipe.entries import CLASSES, LARGEST, Cluster
-from token_catalog.ingest.references.scores import ScoredReference
+
+from ..arithmetic.arrays import Ids
+from ..recipe.entries import CLASSES, LARGEST, Cluster
+from .scores import ScoredReference
 
 
 class Clusters:

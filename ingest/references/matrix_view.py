@@ -8,7 +8,8 @@ import pyarrow as pa
 from torch import Tensor
 
 from token_catalog.catalog.errors import CatalogError
-from token_catalog.ingest.arithmetic.arrays import Floats, Ids
+
+from ..arithmetic.arrays import Floats, Ids
 
 
 @dataclass(frozen=True)

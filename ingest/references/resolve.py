@@ -12,13 +12,14 @@ import pyarrow as pa
 from torch import Tensor
 
 from token_catalog.catalog.errors import CatalogError
-from token_catalog.ingest.arithmetic.arrays import Floats, Vector
-from token_catalog.ingest.arithmetic.means import centroid
-from token_catalog.ingest.recipe.entries import TOKEN_KINDS, Reference
-from token_catalog.ingest.references.clusters import Clusters
-from token_catalog.ingest.references.matrix_view import MatrixView
-from token_catalog.ingest.references.scores import QueryVector, query_vector
-from token_catalog.ingest.source.matrix import read_vector
+
+from ..arithmetic.arrays import Floats, Vector
+from ..arithmetic.means import centroid
+from ..recipe.entries import TOKEN_KINDS, Reference
+from ..source.matrix import read_vector
+from .clusters import Clusters
+from .matrix_view import MatrixView
+from .scores import QueryVector, query_vector
 
 # Ambiguous tokens that a message names.
 MOST_NAMED = 6

@@ -15,15 +15,16 @@ import torch
 
 from token_catalog.catalog import schemas
 from token_catalog.catalog.tables import lists_of
-from token_catalog.ingest.arithmetic.arrays import Ids
-from token_catalog.ingest.devices import described
-from token_catalog.ingest.new_version import NewVersion
-from token_catalog.ingest.recipe.entries import TOKEN_KINDS, Reference
-from token_catalog.ingest.recipe.recipe import Recipe
-from token_catalog.ingest.references.clusters import Clusters, recipe_columns, recipe_members
-from token_catalog.ingest.references.matrix_view import MatrixView
-from token_catalog.ingest.references.resolve import Resolved, UnresolvedError, resolve_reference, token_of
-from token_catalog.ingest.references.scores import ScoredReference, score
+
+from ..arithmetic.arrays import Ids
+from ..devices import described
+from ..new_version import NewVersion
+from ..recipe.entries import TOKEN_KINDS, Reference
+from ..recipe.recipe import Recipe
+from .clusters import Clusters, recipe_columns, recipe_members
+from .matrix_view import MatrixView
+from .resolve import Resolved, UnresolvedError, resolve_reference, token_of
+from .scores import ScoredReference, score
 
 _KEYS = ("model", "reference")
 

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from token_catalog.ingest.arithmetic.arrays import Ids, block_rows, blocks
-from token_catalog.ingest.arithmetic.bf16 import dot_bf16, dots_bf16, nearest_bf16, quotient_bf16, unit_bf16
-from token_catalog.ingest.report import progress_bar
+from ..arithmetic.arrays import Ids, block_rows, blocks
+from ..arithmetic.bf16 import dot_bf16, dots_bf16, nearest_bf16, quotient_bf16, unit_bf16
+from ..report import progress_bar
 
 Vector = npt.NDArray[np.float32]
 # The columns of `scores` but the keys, a value per token.

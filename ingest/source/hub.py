@@ -36,7 +36,8 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]
 from tqdm.auto import tqdm
 
 from token_catalog.catalog.errors import CatalogError
-from token_catalog.ingest.source.matrix import (
+
+from .matrix import (
     LENGTH_BYTES,
     Matrix,
     Stored,
@@ -46,7 +47,7 @@ from token_catalog.ingest.source.matrix import (
     open_matrix,
     read_header,
 )
-from token_catalog.ingest.source.model_files import CONFIG, INDEX, TOKENIZER_FILES, is_pickled, read_index
+from .model_files import CONFIG, INDEX, TOKENIZER_FILES, is_pickled, read_index
 
 # What the hub's client raises where nothing answers: its HTTP library's own error, of whichever generation.
 _TRANSPORT_ERROR: type[Exception] = HfHubHTTPError.__bases__[0]

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from token_catalog.catalog.errors import CatalogError
-from token_catalog.ingest.source.matrix import Matrix, open_matrix, tensor_shapes
-from token_catalog.ingest.source.model_files import INDEX, is_pickled, read_index
+
+from .matrix import Matrix, open_matrix, tensor_shapes
+from .model_files import INDEX, is_pickled, read_index
 
 
 class LocalTensors:

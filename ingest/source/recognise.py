@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from token_catalog.catalog.errors import CatalogError, listed
-from token_catalog.ingest.source.matrix import Matrix
-from token_catalog.ingest.source.model_files import CONFIG
+
+from .matrix import Matrix
+from .model_files import CONFIG
 
 # The last parts of the embedding's name, the surest first.
 INPUT_NAMES = (

@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 
 from token_catalog.catalog.errors import CatalogError
-from token_catalog.ingest.source.local import LocalTensors, pickled
-from token_catalog.ingest.source.matrix import Matrix, open_matrix
-from token_catalog.ingest.source.model_files import CONFIG, is_pickled, read_json
-from token_catalog.ingest.source.recognise import Tensors, choose, lookup
+
+from .local import LocalTensors, pickled
+from .matrix import Matrix, open_matrix
+from .model_files import CONFIG, is_pickled, read_json
+from .recognise import Tensors, choose, lookup
 
 BARE_TENSOR = "W"
 
@@ -59,7 +60,7 @@ def resolve_source(source: str, options: SourceOptions) -> Source:
         return _from_file(path.resolve(), options)
     if not _HUB_ID.fullmatch(source) or path.suffix == ".safetensors":
         raise CatalogError(f"{source}: no such file or folder")
-    from token_catalog.ingest.source import hub  # only who fetches needs it
+    from . import hub  # only who fetches needs it
 
     model = hub.fetch(source, options.revision)
     name = options.name or source.split("/")[-1]
@@ -131,7 +132,7 @@ def _tokenizer(option: str | None) -> Path | None:
         return path.resolve().parent
     if not _HUB_ID.fullmatch(option):
         raise CatalogError(f"{option}: no such folder; `tokenizer=` takes a folder with a tokenizer's files, or an id")
-    from token_catalog.ingest.source import hub
+    from . import hub
 
     return hub.fetch_tokenizer(option)
 

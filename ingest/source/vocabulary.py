@@ -17,7 +17,8 @@ from textwrap import shorten
 from typing import Any
 
 from token_catalog.catalog.errors import CatalogError
-from token_catalog.ingest.source.model_files import TOKENIZER_JSON, VOCABULARY_FILES
+
+from .model_files import TOKENIZER_JSON, VOCABULARY_FILES
 
 # Reserved names, that nothing is trained on: [unused12] (BERT), <unused3> (Gemma), >>UNUSED_1<< (Falcon),
 # <|reserved_special_token_7|> (Llama), <SPECIAL_20>, [control_12] (Mistral), <｜place▁holder▁no▁1｜> (DeepSeek).

@@ -23,7 +23,7 @@ def sources() -> dict[str, Path]:
 def imports() -> Imports:
     """Return, for each module of the product, the modules that it imports: its own, and others by their whole name."""
     modules = sources()
-    return {name: set(_imported(path, modules)) for name, path in modules.items()}
+    return {name: set(_imported(name, path, modules)) for name, path in modules.items()}
 
 
 def within(imported: Imports) -> Imports:
@@ -44,11 +44,18 @@ def _parts(relative: Path) -> tuple[str, ...]:
     return tuple(part for part in relative.with_suffix("").parts if part != "__init__")
 
 
-def _imported(path: Path, modules: Mapping[str, Path]) -> Iterator[str]:
+def _imported(name: str, path: Path, modules: Mapping[str, Path]) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: a relative import"
-            whole = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from (name if name in modules else str(node.module) for name in whole)
+            source = _absolute(node, name if path.stem == "__init__" else name.rpartition(".")[0])
+            whole = [f"{source}.{alias.name}" for alias in node.names]
+            yield from (module if module in modules else source for module in whole)
+
+
+def _absolute(node: ast.ImportFrom, package: str) -> str:
+    """Return where an import is from by its whole name: `from ..report` in a package is another package's."""
+    parts = package.split(".")
+    above = parts[: len(parts) - node.level + 1] if node.level else []
+    return ".".join([*above, *([node.module] if node.module else [])])
