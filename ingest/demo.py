@@ -30,9 +30,9 @@ def demo_model() -> Path:
         )
     folder = Path(spec.submodule_search_locations[0], "model")
     with (folder / WEIGHTS).open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != WEIGHTS_SHA256:
-        raise CatalogError(f"{folder / WEIGHTS}: has SHA-256 {found}, not {WEIGHTS_SHA256}; install it anew")
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 != WEIGHTS_SHA256:
+        raise CatalogError(f"{folder / WEIGHTS}: has SHA-256 {sha256}, not {WEIGHTS_SHA256}; install it anew")
     return folder
 
 

@@ -48,8 +48,8 @@ def connect(path: str | Path | None = None, model: str | None = None) -> "duckdb
 class Catalog:
     """A catalog, by its folder: what is in it, and what puts something in.
 
-    >>> catalog_ = Catalog(catalog)
-    >>> catalog_.models(), len(catalog_), "m" in catalog_, "other" in catalog_
+    >>> cat = open(catalog)
+    >>> cat.models(), len(cat), "m" in cat, "other" in cat
     (['m'], 1, True, False)
     """
 
@@ -83,7 +83,7 @@ class Catalog:
     def files(self, table: str) -> list[Path]:
         """Return the current Parquet files of a table, one for each model that has it, for other tools to read.
 
-        >>> [path.name for path in Catalog(catalog).files("features")]
+        >>> [path.name for path in open(catalog).files("features")]
         ['features.parquet']
         """
         from token_catalog.catalog.state import table_files
@@ -173,6 +173,9 @@ class Model:
         """Link the model's tokens anew, further or less far; with neither distance given, as its data suggest.
 
         What isn't given stays as it is. CatalogError on bad input; the catalog is then as it was.
+
+        >>> open(catalog)["m"].relink(radius=0.05, threshold=0.02).notes[0]
+        'm: linked up to a distance of 0.05 (given), components at 0.02 (given)'
         """
         from token_catalog.ingest.recipe.recipe import LinkageDistances
 
@@ -188,6 +191,10 @@ class Model:
 
         With `replace`, they take the place of those of the same names. CatalogError on bad input; the catalog is then
         as it was.
+
+        >>> report = open(catalog)["m"].add_references({"reference": [{"name": "h", "token": 7}]})
+        >>> report.notes[-1]
+        'm: references added: h'
         """
         from token_catalog.ingest.recipe.shipping import load_additions
 

@@ -68,13 +68,13 @@ def _words(call: str, flags: Mapping[str, str]) -> list[str]:
         return []
     if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):
         return []
-    words = [tree.func.id.replace("_", "-"), *map(_value, tree.args)]
+    words = [tree.func.id.replace("_", "-"), *map(_as_typed, tree.args)]
     for keyword in tree.keywords:
-        words += [flags.get(keyword.arg or "", f"--{keyword.arg}"), _value(keyword.value)]
+        words += [flags.get(keyword.arg or "", f"--{keyword.arg}"), _as_typed(keyword.value)]
     return words
 
 
-def _value(node: ast.expr) -> str:
+def _as_typed(node: ast.expr) -> str:
     """Return an argument as one types it in a shell: a name stands for itself, a text may need quotes."""
     return shlex.quote(str(node.value)) if isinstance(node, ast.Constant) else ast.unparse(node)
 

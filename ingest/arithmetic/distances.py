@@ -1,6 +1,6 @@
 """Euclidean distances between rows of W: to the bit where they count, enclosed where a bound settles the matter.
 
-`distances` is the contract's number: differences in fp64, the squares summed by halving the columns, so that every
+`distances` is the number of catalog/README.md, section 6: differences in fp64, the squares summed by halving the columns, so that every
 device adds in one order. `Bounds` encloses it for all pairs of two blocks by one matrix product, ‖a‖² + ‖b‖² - 2ab,
 which cancels for near rows, and so only ever says "certainly below" or "certainly above".
 
@@ -24,12 +24,12 @@ def distances(W: Tensor, i: Ids, j: Ids) -> Floats:
     >>> distances(torch.tensor([[0.0, 0.0, 0.0], [2.0, 3.0, 6.0]]), np.array([0]), np.array([1])).tolist()
     [7.0]
     """
-    found = np.empty(len(i))
+    squares = np.empty(len(i))
     for part in blocks(len(i), block_rows(W)):
         first, second = (as_index(ids[part], W.device) for ids in (i, j))
-        found[part] = pairwise_sum_of_squares(W[first].double().sub_(W[second])).cpu().numpy()
+        squares[part] = pairwise_sum_of_squares(W[first].double().sub_(W[second])).cpu().numpy()
     # Not torch's root: its last bit is wrong for a value in a hundred (2.13, on a CPU). NumPy's is the processor's own.
-    return np.sqrt(found)
+    return np.sqrt(squares)
 
 
 def pairwise_sum_of_squares(differences: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The mean of some rows of W, each element the fp32 nearest to the exact mean: one answer on every device.
 
-Sums in fp64 carry the bound of `ingest.rounding`; where it leaves many elements open, as in a matrix whose means nearly
+Sums in fp64 carry the bound of `bf16`; where it leaves many elements open, as in a matrix whose means nearly
 cancel, they are summed in twice the precision; the few that are left, exactly.
 """
 
@@ -35,10 +35,10 @@ def centroid(W: Tensor, ids: Ids) -> npt.NDArray[np.float32]:
         sizes += rows.abs_().sum(dim=0)
     # The longest chain of additions: those of a block, and those of blocks.
     errors = gamma(n_rows + len(ids) // n_rows + 1) * sizes
-    mean, unsettled = _nearest(total, errors, len(ids))
+    mean, unsettled = _nearest_fp32(total, errors, len(ids))
     if len(unsettled) > MOST_ALONE:
         columns = as_index(unsettled, W.device)
-        finer, again = _nearest(*_compensated(W, ids, columns, sizes[columns]), len(ids))
+        finer, again = _nearest_fp32(*_compensated(W, ids, columns, sizes[columns]), len(ids))
         mean[unsettled] = finer
         unsettled = unsettled[again]
     for j in unsettled.tolist():
@@ -46,7 +46,7 @@ def centroid(W: Tensor, ids: Ids) -> npt.NDArray[np.float32]:
     return mean + np.float32(0)
 
 
-def _nearest(total: Tensor, errors: Tensor, n_rows: int) -> tuple[npt.NDArray[np.float32], Ids]:
+def _nearest_fp32(total: Tensor, errors: Tensor, n_rows: int) -> tuple[npt.NDArray[np.float32], Ids]:
     """Return the fp32 nearest to the means, given sums and bounds of their errors; and where they leave it open."""
     low, high = (((total + error) / n_rows).float().cpu().numpy() for error in (-errors, errors))
     return low, np.flatnonzero(low != high).astype(np.int32)

@@ -1,14 +1,14 @@
 """Pairs of rows that may be nearer than a radius: all that are, and some that aren't. Nothing is decided here.
 
-Whoever is near is near on the leading components (`ingest.points`). Two ways to find those pairs, chosen by an estimate
-of operations, never of seconds:
+Rows that are near are near on the leading components (`projections`). Two ways to find those pairs, chosen by an
+estimate of operations, never of seconds:
 
 - `by_tree`: a k-d tree over up to 8 components, where the radius is small for the data;
 - `by_blocks`: matrix products over 16 to 256 components (on CUDA over all, in bf16 on its tensor cores), a tile of
   pairs at a time, where the radius is so large that a tree would find nearly everything near.
 
-Where a tile is full of pairs, fp64 products of whole rows enclose each distance (`ingest.distances.Bounds`), so that
-most pairs of a dense cluster need no closer look.
+Where a tile is full of pairs, fp64 products of whole rows enclose each distance (`arithmetic.distances.Bounds`), so
+that most pairs of a dense cluster need no closer look.
 """
 
 import os
@@ -108,8 +108,8 @@ class Candidates:
             if first == second:
                 i, j = trees[first].query_pairs(reach, output_type="ndarray").T
             else:
-                found = trees[first].sparse_distance_matrix(trees[second], reach, output_type="ndarray")
-                i, j = found["i"], found["j"]
+                near = trees[first].sparse_distance_matrix(trees[second], reach, output_type="ndarray")
+                i, j = near["i"], near["j"]
             return _unbounded(batches[first][i], batches[second][j], self._leading, reach)
 
         gaps = (np.maximum(0, np.maximum(lows[a] - highs[a:], lows[a:] - highs[a])) for a in range(len(trees)))

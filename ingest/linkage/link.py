@@ -17,7 +17,7 @@ from ..recipe.recipe import LinkageDistances
 from .candidates import Candidates
 from .projections import DistinctRows
 from .scale import ChosenDistances, choose_distances, sample_by_digest, threshold_in_gap
-from .single_linkage import Linkage, diameters, single_linkage, token_columns
+from .single_linkage import Linkage, diameters, linkage_columns, single_linkage
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def link(W: Tensor, digests: list[bytes], basis: Floats, columns: Mapping[str, A
     linkage, chosen = _link_distinct(rows, Candidates(rows, basis, leading), asked)
     component_diameters = diameters(rows, linkage.components(chosen.threshold))
     return Linked(
-        token_columns(linkage, rows, duplicate_of.data, finite, chosen.threshold),
+        linkage_columns(linkage, rows, duplicate_of.data, finite, chosen.threshold),
         {"component": ids[list(component_diameters)], "diameter": list(component_diameters.values())},
         chosen,
     )

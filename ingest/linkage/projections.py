@@ -1,7 +1,7 @@
 """Distinct rows of W, and their projections on principal components as points that are searched for near pairs.
 
-Projecting on orthonormal directions never lengthens a distance, so whoever is near in W is near among the points. What
-rounding can do to that is bounded, and widens the radius: a pair may be found that isn't near, none is missed.
+Orthogonal projection is a contraction: rows that are near in W are near among the points. What rounding can do to that
+is bounded, and widens the radius: a pair may be found that isn't near, none is missed.
 """
 
 from collections.abc import Iterator
@@ -102,13 +102,13 @@ class Projections:
 
     def near(self, i: Ids, j: Ids, reach: float) -> npt.NDArray[np.bool_]:
         """Return for each pair whether its points are no farther apart than this."""
-        found = [np.empty(0, dtype=bool)]
+        is_near = [np.empty(0, dtype=bool)]
         n_bytes = GPU_BYTES if self.values.is_cuda else SIFT_BYTES
         for part in blocks(len(i), max(1, n_bytes // (self.values.element_size() * self.values.shape[1]))):
             first, second = (as_index(ids[part], self.values.device) for ids in (i, j))
             differences = self.values[first].sub_(self.values[second])
-            found.append(torch.linalg.vector_norm(differences, dim=1, dtype=torch.float64).cpu().numpy() <= reach)
-        return np.concatenate(found)
+            is_near.append(torch.linalg.vector_norm(differences, dim=1, dtype=torch.float64).cpu().numpy() <= reach)
+        return np.concatenate(is_near)
 
 
 def scale(vectors: DistinctRows) -> float:

@@ -113,7 +113,7 @@ def gap(vectors: DistinctRows) -> tuple[float, str]:
     """
     if len(vectors) < 2:
         return np.inf, "median"
-    nearest = _nearest(vectors)
+    nearest = _nearest_distances(vectors)
     median, decile = float(np.median(nearest)), float(np.quantile(nearest, 0.9, method="higher"))
     return (decile, "9th decile of the") if decile > CLUSTERED * median else (median, "median")
 
@@ -128,11 +128,11 @@ def _radius(vectors: DistinctRows) -> tuple[float, str]:
     return _two_digits(scale / fraction), rule
 
 
-def _nearest(vectors: DistinctRows) -> Floats:
+def _nearest_distances(vectors: DistinctRows) -> Floats:
     """Return the distance of each sampled vector from its nearest other one."""
     sample = Bounds(vectors.rows(vectors.sample))
     surely = np.full(len(vectors.sample), np.inf)
-    found: list[tuple[Ids, Ids, Floats]] = []
+    open_pairs: list[tuple[Ids, Ids, Floats]] = []
     for part, rows in vectors.blocks():
         least, most = (bound.cpu().numpy() for bound in sample.to(Bounds(rows)))
         itself = np.flatnonzero((vectors.sample >= part.start) & (vectors.sample < part.stop))
@@ -140,8 +140,8 @@ def _nearest(vectors: DistinctRows) -> Floats:
             bound[itself, vectors.sample[itself] - part.start] = np.inf
         surely = np.minimum(surely, most.min(axis=1))
         i, j = (least <= surely[:, None]).nonzero()
-        found.append((i.astype(np.int32), (j + part.start).astype(np.int32), least[i, j]))
-    i, j, least = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        open_pairs.append((i.astype(np.int32), (j + part.start).astype(np.int32), least[i, j]))
+    i, j, least = (np.concatenate(parts) for parts in zip(*open_pairs, strict=True))
     left = least <= surely[i]
     nearest = np.full(len(surely), np.inf)
     exact = distances(vectors.W, vectors.ids[vectors.sample[i[left]]], vectors.ids[j[left]])

@@ -1,7 +1,7 @@
 """Duplicates, and single linkage: which rows of W are equal, and which are joined at every distance up to a radius.
 
-Pairs of vectors that may be near come in batches (`ingest.candidates`); what they change is kept, no pair longer than
-needed (`ingest.forest`). Pure functions of arrays.
+Pairs of vectors that may be near come in batches (`candidates`); what they change is kept, no pair longer than
+needed (`spanning_forest`). Pure functions of arrays.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ from .spanning_forest import Forest, leaf_order
 
 # Pairs whose bounds are held at once for a diameter.
 MOST_BOUNDS = 4 << 20
-# The contract's: a component of more vectors has no diameter.
+# A component of more vectors has no diameter (catalog/README.md, section 3).
 MOST_FOR_DIAMETER = 5_000
 
 
@@ -43,10 +43,10 @@ class Linkage:
     def components(self, distance: float) -> npt.NDArray[np.int64]:
         """Return, for each vector, the lowest index in its component at a distance."""
         starts = self.height[self.order] >= distance
-        found = np.empty_like(self.order)
+        lowest = np.empty_like(self.order)
         # A run's first leaf is its lowest index.
-        found[self.order] = self.order[starts][np.cumsum(starts) - 1]
-        return found
+        lowest[self.order] = self.order[starts][np.cumsum(starts) - 1]
+        return lowest
 
 
 def single_linkage(vectors: DistinctRows, batches: Iterable[Pairs], radius: float, threshold: float) -> Linkage:
@@ -57,7 +57,7 @@ def single_linkage(vectors: DistinctRows, batches: Iterable[Pairs], radius: floa
     return linking.finish()
 
 
-def token_columns(
+def linkage_columns(
     linkage: Linkage, vectors: DistinctRows, duplicate_of: Ids, finite: npt.NDArray[np.bool_], threshold: float
 ) -> dict[str, Any]:
     """Return the columns of `features` that linking gives, a value per row of W, masked where that isn't finite.
@@ -72,7 +72,7 @@ def token_columns(
     order[np.lexsort((ids, place[vector]))] = np.arange(len(ids))
     component = linkage.components(threshold)
     sizes = np.bincount(component, weights=vectors.counts, minlength=len(vectors))
-    found: dict[str, npt.NDArray[Any]] = {
+    by_row: dict[str, npt.NDArray[Any]] = {
         "component": vectors.ids[component][vector],
         "component_size": sizes[component][vector].astype(np.int32),
         "n_neighbors": (linkage.n_neighbors + vectors.counts - 1)[vector].astype(np.int32),
@@ -81,10 +81,10 @@ def token_columns(
         "linkage_order": order,
         "linkage_distance": np.where(ids == duplicate_of[ids], linkage.height[vector], 0.0),
     }
-    unknown = {name: ~np.isfinite(found[name]) for name in ("nn_distance", "linkage_distance")}
+    unknown = {name: ~np.isfinite(by_row[name]) for name in ("nn_distance", "linkage_distance")}
     unknown["nn_token_id"] = unknown["nn_distance"]
     columns = {}
-    for name, values in found.items():
+    for name, values in by_row.items():
         column = np.ma.MaskedArray(np.zeros(len(finite), dtype=values.dtype), mask=True)
         column[ids] = np.ma.MaskedArray(values, unknown.get(name, False))
         columns[name] = column
@@ -171,13 +171,13 @@ def _diameter(vectors: DistinctRows, members: Ids) -> float:
     if len(members) == 1:
         return 0.0
     whole = Bounds(vectors.rows(members))
-    found: list[tuple[Ids, Ids, Floats]] = []
+    open_pairs: list[tuple[Ids, Ids, Floats]] = []
     surely = 0.0
     for part in blocks(len(members), max(1, MOST_BOUNDS // len(members))):
         least, most = (bound.cpu().numpy() for bound in Bounds(vectors.rows(members[part])).to(whole))
         surely = max(surely, least.max())
         i, j = (most >= surely).nonzero()
-        found.append((members[part][i], members[j], most[i, j]))
-    i, j, most = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        open_pairs.append((members[part][i], members[j], most[i, j]))
+    i, j, most = (np.concatenate(parts) for parts in zip(*open_pairs, strict=True))
     left = (most >= surely) & (i < j)
     return float(distances(vectors.W, vectors.ids[i[left]], vectors.ids[j[left]]).max())

@@ -2,7 +2,7 @@
 
 A minimum spanning tree holds the single-linkage dendrogram (Gower and Ross, "Minimum spanning trees and single linkage
 cluster analysis", 1969), so that no other edge needs keeping; nor does one need measuring that is surely longer than
-every edge on a way between its ends.
+every edge on the path between its ends.
 """
 
 from itertools import groupby, pairwise
@@ -37,14 +37,14 @@ class Forest:
         self._edges = Edges(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
         self._waiting: list[Edges] = []
         self._n_waiting = 0
-        self._ways = BottleneckPaths(n_vertices, self._edges)
+        self._bottlenecks = BottleneckPaths(n_vertices, self._edges)
 
     def add(self, i: Ids, j: Ids, length: Floats) -> None:
         """Add edges, none given before."""
         self._waiting.append(Edges(i, j, length))
         self._n_waiting += len(i)
         if self._n_waiting > MOST_EDGES:
-            self._ways = BottleneckPaths(self._n, self.edges())
+            self._bottlenecks = BottleneckPaths(self._n, self.edges())
 
     def edges(self) -> Edges:
         """Return the forest's edges."""
@@ -56,18 +56,18 @@ class Forest:
     def could_belong(self, i: Ids, j: Ids, at_least: Floats, at_most: Floats) -> npt.NDArray[np.bool_]:
         """Return which of these edges, not added yet, may belong to the forest, given bounds of their lengths.
 
-        The others are surely longer than every edge on a way between their ends, of edges added before or among these.
+        The others are surely longer than every edge on a path between their ends, of edges added before or among these.
         """
-        found = at_least <= self._ways.longest(i, j)
-        if found.sum() > MOST_EDGES // 2 and np.isfinite(at_most).all():
-            these = Edges(i[found], j[found], at_most[found])
-            self._ways = BottleneckPaths(self._n, _spanning(self._n, self.edges(), these))
-            found[found] = at_least[found] <= self._ways.longest(these.i, these.j)
-        return found
+        shorter = at_least <= self._bottlenecks.longest(i, j)
+        if shorter.sum() > MOST_EDGES // 2 and np.isfinite(at_most).all():
+            these = Edges(i[shorter], j[shorter], at_most[shorter])
+            self._bottlenecks = BottleneckPaths(self._n, _spanning(self._n, self.edges(), these))
+            shorter[shorter] = at_least[shorter] <= self._bottlenecks.longest(these.i, these.j)
+        return shorter
 
 
 class BottleneckPaths:
-    """The longest edge on the way between two vertices of a forest: in leaf order, the greatest height between them.
+    """The longest edge on the path between two vertices of a forest: in leaf order, the greatest height between them.
 
     Greatest heights of 1, 2, 4, … leaves in a row are tabulated, so that two of them answer.
     """
@@ -84,14 +84,14 @@ class BottleneckPaths:
         self._greatest = np.stack(levels)
 
     def longest(self, i: Ids, j: Ids) -> Floats:
-        """Return the longest edge on the way from each i to its j, inf where there is none."""
+        """Return the longest edge on the path from each i to its j, inf where there is none."""
         if not self._any:
             return np.full(len(i), np.inf)
         here, there = self._place[i], self._place[j]
         start, end = np.minimum(here, there), np.maximum(here, there)
         level = np.frexp(end - start)[1] - 1
-        found: Floats = np.maximum(self._greatest[level, start + 1], self._greatest[level, end + 1 - (1 << level)])
-        return found
+        longest: Floats = np.maximum(self._greatest[level, start + 1], self._greatest[level, end + 1 - (1 << level)])
+        return longest
 
 
 def _spanning(n_vertices: int, *parts: Edges) -> Edges:

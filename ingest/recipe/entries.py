@@ -129,8 +129,8 @@ def check_order(references: Sequence[Reference], clusters: Collection[str]) -> N
         above, needed = names[:place], reference.builds_on
         if needed is not None and needed not in above:
             later = needed in names[place:]
-            found = "stands below; put it above" if later else f"isn't there; above are {listed(above)}"
-            raise CatalogError(f"{reference.key}: '{reference.value}': reference '{needed}' {found}")
+            where = "stands below; put it above" if later else f"isn't there; above are {listed(above)}"
+            raise CatalogError(f"{reference.key}: '{reference.value}': reference '{needed}' {where}")
         if needed is None and not _elsewhere(reference.value, clusters):
             raise CatalogError(
                 f"{reference.key}: no cluster '{reference.value}'; there are {listed({*clusters, LARGEST})}, "
@@ -151,8 +151,8 @@ def _reference(entry: Mapping[str, Any], place: int, folder: Path) -> Reference:
     check_known(entry, f"{key}.", ("name", *KINDS, "scale", "optional"))
     kinds = [kind for kind in KINDS if kind in entry]
     if len(kinds) != 1:
-        found = f"{' and '.join(kinds)}: it can be one kind only" if kinds else f"of no kind; give {', '.join(KINDS)}"
-        raise CatalogError(f"{key}: {found}")
+        problem = f"{' and '.join(kinds)}: it can be one kind only" if kinds else f"of no kind; give {', '.join(KINDS)}"
+        raise CatalogError(f"{key}: {problem}")
     scale = as_finite(entry["scale"], f"{key}.scale") if "scale" in entry else None
     if scale == 0:
         raise CatalogError(f"{key}.scale: 0 leaves no direction")

@@ -44,7 +44,7 @@ def check_vectors(references: Sequence[Reference], n_dims: int, row: Callable[[i
             continue
         with _errors_naming(reference):
             if reference.kind == "vector":
-                _scaled(reference, _from_file(reference, n_dims))
+                _scaled(reference, _vector_in_file(reference, n_dims))
             elif reference.kind == "token" and row is not None:
                 _scaled(reference, row(reference.value).float().numpy())
 
@@ -115,7 +115,7 @@ def _vector(reference: Reference, matrix: MatrixView, clusters: Clusters) -> Flo
             component: Floats = math.copysign(1.0, value) * matrix.components()[abs(value) - 1]
             return component
         case "vector":
-            return _from_file(reference, matrix.W.shape[1])
+            return _vector_in_file(reference, matrix.W.shape[1])
         case kind:
             raise NotImplementedError(kind)
 
@@ -169,7 +169,7 @@ def _direction(matrix: MatrixView, lat: float, lon: float) -> Floats:
     return unit
 
 
-def _from_file(reference: Reference, n_dims: int) -> Vector:
+def _vector_in_file(reference: Reference, n_dims: int) -> Vector:
     vector = read_vector(Path(reference.value["file"]), reference.value["key"])
     if len(vector) != n_dims:
         raise CatalogError(f"has {len(vector):,} numbers, and W's rows have {n_dims:,}")

@@ -26,7 +26,7 @@ from .matrix_view import MatrixView
 from .resolve import Resolved, UnresolvedError, resolve_reference, token_of
 from .scores import ScoredReference, score
 
-_KEYS = ("model", "reference")
+_KEYS_OF_A_REFERENCE = ("model", "reference")
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class ScoredRecipe:
 
     def write_references(self, version: NewVersion) -> None:
         """Write `reference_vectors` and `scores`."""
-        keys = [column.name for column in schemas.REFERENCE_VECTORS.columns if column.name not in _KEYS]
+        keys = [column.name for column in schemas.REFERENCE_VECTORS.columns if column.name not in _KEYS_OF_A_REFERENCE]
         columns: dict[str, Any] = {key: [scored.row[key] for scored in self.references] for key in keys}
         columns["vector"] = lists_of(np.stack(columns["vector"])) if self.references else []
         columns["reference"] = [scored.name for scored in self.references]

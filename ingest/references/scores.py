@@ -14,11 +14,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..arithmetic.arrays import Ids, block_rows, blocks
+from ..arithmetic.arrays import Ids, Vector, block_rows, blocks
 from ..arithmetic.bf16 import dot_bf16, dots_bf16, nearest_bf16, quotient_bf16, unit_bf16
 from ..report import progress_bar
 
-Vector = npt.NDArray[np.float32]
 # The columns of `scores` but the keys, a value per token.
 Scores = dict[str, Any]
 
@@ -124,12 +123,12 @@ def native(W: Tensor, query_vectors: Sequence[QueryVector], device: torch.device
     """Return dot_native and cosine_native, as fp32: the notebooks' expressions in torch's bf16 on a device."""
     W_bf16 = W.to(device, torch.bfloat16)
     W_norm_bf16 = W_bf16 / W_bf16.norm(dim=1, keepdim=True)
-    found = []
+    columns = []
     for p in query_vectors:
         dot = W_bf16 @ p.h16.to(torch.bfloat16).to(device)
         cosine = W_norm_bf16 @ p.r16.to(torch.bfloat16).to(device)
-        found.append({"dot_native": _as_floats(dot), "cosine_native": _as_floats(cosine)})
-    return found
+        columns.append({"dot_native": _as_floats(dot), "cosine_native": _as_floats(cosine)})
+    return columns
 
 
 def score(

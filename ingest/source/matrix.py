@@ -98,10 +98,10 @@ def read_vector(path: Path, tensor: str) -> npt.NDArray[np.float32]:
     with _opened(path) as file:
         if tensor not in file.keys():  # noqa: SIM118
             raise CatalogError(f"{path}: no tensor '{tensor}'; it has {listed(file.keys())}")
-        found: Tensor = file.get_tensor(tensor)
-    if found.dim() != 1 or not found.is_floating_point():
-        raise CatalogError(f"{path}: '{tensor}' is no vector, but {found.dtype} of shape {list(found.shape)}")
-    vector: npt.NDArray[np.float32] = found.float().numpy()
+        tensor_: Tensor = file.get_tensor(tensor)
+    if tensor_.dim() != 1 or not tensor_.is_floating_point():
+        raise CatalogError(f"{path}: '{tensor}' is no vector, but {tensor_.dtype} of shape {list(tensor_.shape)}")
+    vector: npt.NDArray[np.float32] = tensor_.float().numpy()
     return vector
 
 
@@ -122,7 +122,7 @@ def header_stop(beginning: bytes, where: str) -> int:
 def read_header(header: bytes, where: str) -> dict[str, Stored]:
     """Return what the header of a safetensors file says, from the file's bytes up to `header_stop`.
 
-    Serves files of which only a part is here (`ingest.hub`); `where` names the file in errors.
+    Serves files of which only a part is here (`hub`); `where` names the file in errors.
     """
     try:
         tensors: dict[str, Any] = json.loads(header[LENGTH_BYTES:])

@@ -57,7 +57,7 @@ def resolve_source(source: str, options: SourceOptions) -> Source:
     if path.is_dir():
         return _from_folder(path.resolve(), options)
     if path.is_file():
-        return _from_file(path.resolve(), options)
+        return _from_bare_matrix(path.resolve(), options)
     if not _HUB_ID.fullmatch(source) or path.suffix == ".safetensors":
         raise CatalogError(f"{source}: no such file or folder")
     from . import hub  # only who fetches needs it
@@ -76,7 +76,7 @@ def _from_folder(folder: Path, options: SourceOptions) -> Source:
     return Source(name, str(folder), None, tokenizer, *_matrices(tensors, folder, name, options))
 
 
-def _from_file(path: Path, options: SourceOptions) -> Source:
+def _from_bare_matrix(path: Path, options: SourceOptions) -> Source:
     _no_revision(options)
     if is_pickled(path.name):
         raise pickled(path)

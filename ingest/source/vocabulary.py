@@ -208,7 +208,7 @@ def _roundtrips(backend: Any, ids: list[int]) -> list[bool]:
     except Exception:
         # One text with a character outside a vocabulary that has no unknown token fails the whole batch.
         encoded = [_encoded(backend, text) for text in texts]
-    return [found == [i] for found, i in zip(encoded, ids, strict=True)]
+    return [back == [i] for back, i in zip(encoded, ids, strict=True)]
 
 
 def _encoded(backend: Any, text: str) -> list[int] | None:

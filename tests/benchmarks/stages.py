@@ -14,11 +14,12 @@ import numpy as np
 import torch
 
 from token_catalog.ingest.arithmetic.arrays import blocks
-from token_catalog.ingest.features.sky import N_LEADING
-from token_catalog.ingest.linkage import scale as radius
-from token_catalog.ingest.linkage import single_linkage as linkage
+from token_catalog.ingest.features.duplicates import duplicates, row_digests
+from token_catalog.ingest.features.principal_components import N_LEADING
 from token_catalog.ingest.linkage.candidates import Candidates, Pairs
 from token_catalog.ingest.linkage.projections import DistinctRows
+from token_catalog.ingest.linkage.scale import sample_by_digest
+from token_catalog.ingest.linkage.single_linkage import diameters, linkage_columns, single_linkage
 from token_catalog.ingest.source.matrix import open_matrix
 
 CHUNK = 4_096
@@ -39,7 +40,7 @@ class Laps:
         self._began = now
 
     def ending(self, part: str, batches: Iterable[Pairs]) -> Iterator[Pairs]:
-        """Give the batches; a part ends when the last one has been used."""
+        """Yield the batches; a part ends when the last one has been used."""
         yield from batches
         self.end(part)
 
@@ -49,22 +50,22 @@ def main(path: str, basis_path: str, distance: str, threshold: str) -> None:
     W, basis = open_matrix(Path(path), "W").whole(), np.load(basis_path)
     n_tokens = len(W)
     laps = Laps()
-    digests = [digest for part in blocks(n_tokens, CHUNK) for digest in linkage.row_digests(W[part])]
-    duplicate_of, counts = linkage.duplicates(digests)
+    digests = [digest for part in blocks(n_tokens, CHUNK) for digest in row_digests(W[part])]
+    duplicate_of, counts = duplicates(digests)
     ids = np.unique(duplicate_of)
     laps.end("digests and duplicates")
     norms, leading = np.empty(len(ids)), np.empty((len(ids), min(N_LEADING, len(basis))))
     directions = torch.from_numpy(basis[:N_LEADING]).T
-    vectors = DistinctRows(W, ids, counts[ids], norms, radius.sampled(digests, ids))
+    vectors = DistinctRows(W, ids, counts[ids], norms, sample_by_digest(digests, ids))
     for part, rows in vectors.blocks():
         norms[part] = torch.linalg.vector_norm(rows, dim=1).numpy()
         leading[part] = (rows @ directions).numpy()
     laps.end("norms and projections")
     batches = laps.ending("tree, pairs and check", Candidates(vectors, basis, leading).within(float(distance)))
-    linked = linkage.link(vectors, batches, float(distance), float(threshold))
+    linked = single_linkage(vectors, batches, float(distance), float(threshold))
     finite = np.ones(n_tokens, dtype=bool)
-    columns = linkage.token_columns(linked, vectors, duplicate_of, finite, float(threshold))
-    linkage.diameters(vectors, linked.components(float(threshold)))
+    columns = linkage_columns(linked, vectors, duplicate_of, finite, float(threshold))
+    diameters(vectors, linked.components(float(threshold)))
     laps.end("order, columns and diameters")
     largest = int(columns["component_size"].max())
     print(json.dumps({"rows": n_tokens, "largest": largest, "parts": laps.seconds}))
