@@ -1,8 +1,8 @@
 """Euclidean distances between rows of W: to the bit where they count, enclosed where a bound settles the matter.
 
-`distances` is the number of catalog/README.md, section 6: differences in fp64, the squares summed by halving the columns, so that every
-device adds in one order. `Bounds` encloses it for all pairs of two blocks by one matrix product, ‖a‖² + ‖b‖² - 2ab,
-which cancels for near rows, and so only ever says "certainly below" or "certainly above".
+`distances` is the number of catalog/README.md, section 6: differences in fp64, the squares summed by halving the
+columns, so that every device adds in one order. `Bounds` encloses it for all pairs of two blocks by one matrix product,
+‖a‖² + ‖b‖² - 2ab, which cancels for near rows, and so only ever says "certainly below" or "certainly above".
 
 The bound: a product of n terms, summed in any order, errs by at most γ·Σ|aᵢbᵢ| <= γ·‖a‖·‖b‖ with γ = n·u / (1 - n·u)
 (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., §3.1), and so does each square; the three together by

@@ -1,4 +1,4 @@
-"""Duplicates, and single linkage: which rows of W are equal, and which are joined at every distance up to a radius.
+"""Single linkage: which rows of W are joined at every distance up to a radius.
 
 Pairs of vectors that may be near come in batches (`candidates`); what they change is kept, no pair longer than
 needed (`spanning_forest`). Pure functions of arrays.
