@@ -17,20 +17,16 @@ import duckdb
 import pyarrow as pa
 
 from token_catalog.catalog.errors import CatalogError
-from token_catalog.catalog.sandbox import nodes, parsed
+from token_catalog.catalog.sandbox import nodes, parsed, shut_off
 from token_catalog.catalog.schemas import FEATURES, TOKENS
 
 CONDITIONS = "conditions.json"
 READY = "ready\n"
-TABLES = (FEATURES, TOKENS)
+CONDITION_TABLES = (FEATURES, TOKENS)
 # Address space, of which DuckDB's libraries and buffers take a part; its own limit isn't kept by every function.
 MOST_BYTES = 8 << 30
 
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "enable_external_access": "false",
-    "autoload_known_extensions": "false",
-    "autoinstall_known_extensions": "false",
-    "temp_directory": "",
+_LIMITS: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "4GB",
     "threads": 1,  # some aggregates depend on who comes first
 }
@@ -49,8 +45,8 @@ _CHANGING = {
 def main(folder: Path) -> None:
     """Ask the conditions in a folder; write an answer a line, as JSON, as soon as it is there."""
     with ExitStack() as stack:
-        files = [stack.enter_context(pa.memory_map(str(folder / table.name))) for table in TABLES]
-        connection = stack.enter_context(sandboxed([pa.ipc.open_file(file).read_all() for file in files]))
+        files = [stack.enter_context(pa.memory_map(str(folder / table.name))) for table in CONDITION_TABLES]
+        connection = stack.enter_context(sandboxed_tables([pa.ipc.open_file(file).read_all() for file in files]))
         conditions = json.loads((folder / CONDITIONS).read_text(encoding="utf-8"))
         refused = _refused(connection)
         for limit, most in ((resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, MOST_BYTES)):
@@ -62,14 +58,14 @@ def main(folder: Path) -> None:
 
 
 @contextmanager
-def sandboxed(tables: Sequence[pa.Table]) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Give a DuckDB in memory that has copies of `features` and `tokens`, and reaches nothing else."""
-    with duckdb.connect(":memory:", config=_CONFIG) as connection:
-        for table, rows in zip(TABLES, tables, strict=True):
+def sandboxed_tables(tables: Sequence[pa.Table]) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a DuckDB in memory that has copies of `features` and `tokens`, and reaches nothing else."""
+    with duckdb.connect(":memory:", config=_LIMITS) as connection:
+        for table, rows in zip(CONDITION_TABLES, tables, strict=True):
             connection.register("rows", rows)
             connection.execute(f"create table {table.name} as from rows")
             connection.unregister("rows")
-        connection.execute("set python_enable_replacements = false; set lock_configuration = true")
+        shut_off(connection)
         yield connection
 
 
@@ -102,7 +98,7 @@ def _check(connection: duckdb.DuckDBPyConnection, condition: str, refused: set[s
     if {**plain, "select_list": []} != {**asked, "select_list": []} or not alone:
         raise CatalogError("is more than a condition")
     tree = list(nodes(asked))
-    own = {table.name for table in TABLES}
+    own = {table.name for table in CONDITION_TABLES}
     named = {entry["key"].lower() for node in tree for entry in node.get("cte_map", {}).get("map", [])}
     there = {name for (name,) in connection.execute("select view_name from duckdb_views()").fetchall()}
     for node in tree:

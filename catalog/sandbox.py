@@ -1,10 +1,11 @@
-"""The syntax tree of a SELECT, as DuckDB reads it: what SQL that somebody else wrote would do, before it does it."""
+"""What SQL that somebody else wrote would do, told by its syntax tree before it does it; and what DuckDB lets it do."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from token_catalog.catalog.errors import CatalogError
+from token_catalog.catalog.quoting import quoted
 
 if TYPE_CHECKING:
     import duckdb
@@ -23,10 +24,26 @@ def parsed(connection: "duckdb.DuckDBPyConnection", query: str) -> dict[str, Any
 
 
 def nodes(tree: object) -> Iterator[dict[str, Any]]:
-    """Give every object in a syntax tree."""
+    """Yield every object in a syntax tree."""
     if isinstance(tree, dict):
         yield tree
         tree = list(tree.values())
     if isinstance(tree, list):
         for branch in tree:
             yield from nodes(branch)
+
+
+def shut_off(connection: "duckdb.DuckDBPyConnection", allowed: Iterable[str] = ()) -> None:
+    """Shut off for good: files outside `allowed` folders, extensions, settings, spilling, and Python's variables.
+
+    What is attached already can still be read.
+    """
+    connection.execute(f"""
+        set allowed_directories = [{", ".join(map(quoted, allowed))}];
+        set temp_directory = '';
+        set enable_external_access = false;
+        set autoload_known_extensions = false;
+        set autoinstall_known_extensions = false;
+        set python_enable_replacements = false;
+        set lock_configuration = true;
+    """)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from token_catalog.catalog.conditions import CONDITIONS, READY, TABLES
+from token_catalog.catalog.conditions import CONDITION_TABLES, CONDITIONS, READY
 from token_catalog.catalog.errors import CatalogError
 
 SECONDS = 60.0
@@ -25,7 +25,7 @@ SECONDS = 60.0
 
 def check_conditions(conditions: Mapping[str, str]) -> None:
     """Raise CatalogError where a condition can't be asked of any model; keys say where each was written."""
-    tokens_where(conditions, *(table.arrow_schema.empty_table() for table in TABLES))
+    tokens_where(conditions, *(table.arrow_schema.empty_table() for table in CONDITION_TABLES))
 
 
 def tokens_where(
@@ -50,7 +50,7 @@ def _ask(
     folder: Path, conditions: Mapping[str, str], tables: Sequence[pa.Table], seconds: float
 ) -> tuple[dict[str, dict[str, Any]], str]:
     """Return the answers, by key, that came in time, and why others didn't; what is asked is put into the folder."""
-    for table, rows in zip(TABLES, tables, strict=True):
+    for table, rows in zip(CONDITION_TABLES, tables, strict=True):
         with pa.OSFile(str(folder / table.name), "wb") as file, pa.ipc.new_file(file, rows.schema) as writer:
             writer.write_table(rows)
     (folder / CONDITIONS).write_text(json.dumps(dict(conditions)), encoding="utf-8")

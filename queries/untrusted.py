@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from token_catalog.catalog.errors import CatalogError
-from token_catalog.catalog.quoting import quoted
-from token_catalog.catalog.sandbox import nodes, parsed
+from token_catalog.catalog.sandbox import nodes, parsed, shut_off
 from token_catalog.catalog.state import read_state, require
 from token_catalog.queries.session import connected
 
@@ -24,18 +23,14 @@ _MADE_UP = {"generate_series", "range", "unnest"}
 
 
 @contextmanager
-def sandboxed(catalog: Path, model: str) -> "Iterator[duckdb.DuckDBPyConnection]":
+def sandboxed_catalog(catalog: Path, model: str) -> "Iterator[duckdb.DuckDBPyConnection]":
     """Give a connection, narrowed to a model, in which a query that `check_query` lets pass reads the catalog only."""
     catalog = require(catalog)
     folders = [catalog / version.folder for version in read_state(catalog).models.values()]
     # As they are named, and as they are: a folder may be a link to another disk.
     allowed = {str(path) for folder in folders for path in (folder, folder.resolve())}
     with connected(catalog, model) as connection:
-        connection.execute(
-            f"set allowed_directories = [{', '.join(map(quoted, sorted(allowed)))}]; set temp_directory = ''; "
-            "set enable_external_access = false; set autoload_known_extensions = false; "
-            "set python_enable_replacements = false; set lock_configuration = true"
-        )
+        shut_off(connection, sorted(allowed))
         yield connection
 
 

@@ -9,7 +9,7 @@ from token_catalog.catalog.errors import CatalogError, plain
 from token_catalog.catalog.state import read_state, require
 from token_catalog.queries.figures import Figure, read_figures, table_for
 from token_catalog.queries.tolerances import Verdict, format_value, judge
-from token_catalog.queries.untrusted import check_query, sandboxed
+from token_catalog.queries.untrusted import check_query, sandboxed_catalog
 
 if TYPE_CHECKING:
     import duckdb
@@ -64,7 +64,7 @@ def verify(catalog: Path, model: str, table: Path | None = None) -> Iterator[Lin
     """
     catalog = require(catalog)
     model = read_state(catalog).one_named(model)
-    with sandboxed(catalog, model) as connection:
+    with sandboxed_catalog(catalog, model) as connection:
         if table is None:
             about = connection.execute("select name, source from models where model = $1", [model]).fetchone()
             if about is None:

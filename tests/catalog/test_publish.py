@@ -226,7 +226,7 @@ def test_rebuild_leaves_out_what_is_gone_and_shows_it_again_once_it_is_back(cata
     (tmp_path / "features.parquet").rename(features)
     assert rebuild(catalog).adopted == ["a"]
     shutil.rmtree(folder)
-    with pytest.raises(CatalogError, match=r"can't be read .* rebuild"):
+    with pytest.raises(CatalogError, match=r"can't be read .* `rebuild\(\)`"):
         publish(catalog, {"c": 2})
     assert rebuild(catalog).gone == ["a"]
     assert contents(catalog) == {"b": 2, "p/input": 3, "p/output": 4}

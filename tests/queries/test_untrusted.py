@@ -10,7 +10,7 @@ from tests.support.helpers import MINILM
 from tests.support.own_figures import SHIPPED, outcome, write_own
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.queries.figures import read_figures
-from token_catalog.queries.untrusted import check_query, sandboxed
+from token_catalog.queries.untrusted import check_query, sandboxed_catalog
 from token_catalog.queries.verify import print_comparison, verify
 
 NO_SELECT = (
@@ -67,7 +67,7 @@ GIVING = (
 
 
 def test_every_query_that_ships_is_let_pass(minilm: Path) -> None:
-    with sandboxed(minilm, MINILM) as connection:
+    with sandboxed_catalog(minilm, MINILM) as connection:
         for figure in read_figures(Path(SHIPPED)):
             check_query(connection, figure.query)
         for query in (
@@ -112,7 +112,7 @@ def test_files_that_are_named_like_tables_are_out_of_reach_but_for_the_models(mi
 
 
 def test_a_closed_connection_stays_closed(minilm: Path) -> None:
-    with sandboxed(minilm, MINILM) as connection:
+    with sandboxed_catalog(minilm, MINILM) as connection:
         for way in ("set enable_external_access = true", "set threads = 1", "set temp_directory = '/tmp'"):
             with pytest.raises(duckdb.InvalidInputException, match="configuration has been locked"):
                 connection.execute(way)
