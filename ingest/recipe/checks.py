@@ -17,7 +17,7 @@ def check_known(given: Mapping[str, Any], prefix: str, keys: Sequence[str]) -> N
 def as_table(value: object, key: str) -> Mapping[str, Any]:
     """Return a table."""
     if not isinstance(value, Mapping):
-        raise CatalogError(f"{key}: {value!r} is no table; see the README's recipe")
+        raise CatalogError(f"{key}: {value!r} is no table; docs/recipes.md has one")
     return value
 
 
