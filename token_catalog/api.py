@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 RecipeLike = str | Path | Mapping[str, Any]
 
 
-def open(path: str | Path | None = None) -> "Catalog":  # noqa: A001 (token_catalog.open, as gzip.open)
+def open(catalog: str | Path | None = None) -> "Catalog":  # noqa: A001 (token_catalog.open, as gzip.open)
     """Return the catalog in a folder, which the first ingest makes; by default $TOKEN_CATALOG, else ./token-catalog."""
-    return Catalog(default_catalog() if path is None else Path(path).expanduser())
+    return Catalog(default_catalog() if catalog is None else Path(catalog).expanduser())
 
 
-def connect(path: str | Path | None = None, model: str | None = None) -> "duckdb.DuckDBPyConnection":
+def connect(catalog: str | Path | None = None, model: str | None = None) -> "duckdb.DuckDBPyConnection":
     """Return a DuckDB connection on a private copy of a catalog's database, with its views and macros in place.
 
     `model` (a model, or a name with several) narrows every view but `models`. Others may publish meanwhile: the
@@ -41,7 +41,7 @@ def connect(path: str | Path | None = None, model: str | None = None) -> "duckdb
     >>> connection.sql("select token_id, norm from features order by norm limit 1").df().columns.tolist()
     ['token_id', 'norm']
     """
-    return open(path).connect(model)
+    return open(catalog).connect(model)
 
 
 @dataclass(frozen=True)
