@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from tests.support.command_line import run
 from tests.support.helpers import REPLICA
@@ -19,11 +20,33 @@ from token_catalog.ingest.recipe.shipping import load_recipe
 from token_catalog.ingest.run import ingest
 from token_catalog.ingest.source.resolve import SourceOptions
 
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     """Keep torch to one thread: small matrices gain nothing by two, and workers beside each other wait for them."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """Put torch's number of threads back."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def tables_only(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Build databases that have the tables, and not the views and macros of queries/, which take most of the time.
+
+    For modules that read no more; a test there that does is marked `views`.
+    """
+    if not request.node.get_closest_marker("views"):
+        monkeypatch.setattr("token_catalog.catalog.build.definitions", list)
 
 
 @pytest.fixture(autouse=True)

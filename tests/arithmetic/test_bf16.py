@@ -90,21 +90,18 @@ def test_a_row_that_overflows_in_bf16_has_an_infinite_norm() -> None:
     assert norm_bf16(torch.tensor([[math.inf, 1.0], [3.0, 4.0]], dtype=torch.float64)).tolist() == [math.inf, 5.0]
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_the_order_of_columns_and_the_number_of_threads_change_nothing(threads: int) -> None:
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_the_order_of_columns_and_the_number_of_threads_change_nothing(n_threads: int) -> None:
     generator = torch.Generator().manual_seed(3)
     rows = torch.randn(500, 1000, generator=generator).bfloat16().double()
     vector = torch.randn(1000, generator=generator).bfloat16().double()
     shuffled = torch.randperm(1000, generator=generator)
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads)
-        assert torch.equal(dot_bf16(rows, vector), dot_bf16(rows[:, shuffled], vector[shuffled]))
-        assert torch.equal(norm_bf16(rows), norm_bf16(rows[:, shuffled]))
-        exact = [nearest_by_search(exact_dot(row, vector.tolist())) for row in rows[:20].tolist()]
-        assert dot_bf16(rows[:20], vector).tolist() == exact
-    finally:
-        torch.set_num_threads(before)
+    torch.set_num_threads(n_threads)
+    assert torch.equal(dot_bf16(rows, vector), dot_bf16(rows[:, shuffled], vector[shuffled]))
+    assert torch.equal(norm_bf16(rows), norm_bf16(rows[:, shuffled]))
+    exact = [nearest_by_search(exact_dot(row, vector.tolist())) for row in rows[:20].tolist()]
+    assert dot_bf16(rows[:20], vector).tolist() == exact
 
 
 @given(st.lists(BF16 | SMALL_BF16, min_size=1, max_size=6), BF16.filter(lambda value: value > 0))

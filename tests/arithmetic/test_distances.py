@@ -60,7 +60,7 @@ def test_no_pairs_have_no_distances() -> None:
 
 
 @given(st.lists(st.tuples(FP32, FP32), min_size=1, max_size=9))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_distance_is_within_a_few_roundings_of_the_exact_one(pairs: list[tuple[float, float]]) -> None:
     a, b = (list(row) for row in zip(*pairs, strict=True))
     W = torch.tensor([a, b], dtype=torch.float32)
@@ -119,7 +119,7 @@ def test_bounds_are_narrow_beside_the_norms() -> None:
 
 
 @given(st.lists(st.tuples(FP32, FP32, FP32), min_size=1, max_size=9))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_bounds_enclose_the_exact_squared_distances_of_any_rows(columns: list[tuple[float, float, float]]) -> None:
     values = [list(row) for row in zip(*columns, strict=True)]
     rows = Bounds(torch.tensor(values, dtype=torch.float32))

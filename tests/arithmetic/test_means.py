@@ -42,21 +42,18 @@ def test_a_tie_goes_to_the_even_one_and_a_hair_aside_does_not() -> None:
     assert centroid(doubled, ids(4)).tolist() == exact_mean(doubled.tolist())
 
 
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_order_block_size_and_threads_change_nothing(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(5)
     W = (torch.randn(400, 30, generator=generator) * 0.02).to(dtype)
     chosen = ids(400)[::3]
     expected = exact_mean(W[torch.from_numpy(chosen.astype(np.int64))].tolist())
-    for threads, n_bytes in ((1, 1), (2, 5 * 8 * 30), (2, 1 << 30)):
+    for n_threads, n_bytes in ((1, 1), (2, 5 * 8 * 30), (2, 1 << 30)):
         monkeypatch.setattr(arrays, "CPU_BYTES", n_bytes)
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-        try:
-            assert centroid(W, chosen).tolist() == expected
-            assert centroid(W, np.random.default_rng(threads).permutation(chosen)).tolist() == expected
-        finally:
-            torch.set_num_threads(before)
+        torch.set_num_threads(n_threads)
+        assert centroid(W, chosen).tolist() == expected
+        assert centroid(W, np.random.default_rng(n_threads).permutation(chosen)).tolist() == expected
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])

@@ -4,7 +4,6 @@ import json
 import pickle
 import re
 import struct
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,32 +11,35 @@ from typing import Any
 import pytest
 import torch
 
+from tests.support.command_line import run
 from tests.support.helpers import ingest_bare, save_bare
 from tests.support.models import EMBEDDING, UNEMBEDDING, WEIGHTS, matrix_of, save_tensors, save_tokenizer
-from token_catalog.cli import main
 from token_catalog.ingest.source.model_files import INDEX
 
 Refused = Callable[..., str]
 Write = Callable[[Path], list[str]]
 
 
-@pytest.fixture
-def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refused:
-    """Return what the command line says to an ingest into a catalog with a model, which stays as it is."""
-    catalog = tmp_path / "catalog"
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a catalog with a model, which no refused ingest changes."""
+    catalog = tmp_path_factory.mktemp("there") / "catalog"
     ingest_bare(catalog, matrix_of(9), name="there")
+    return catalog
+
+
+@pytest.fixture
+def refused(catalog: Path) -> Refused:
+    """Return what the command line says to an ingest into that catalog, which stays as it is."""
     before = contents(catalog)
 
     def refused(*arguments: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["token-catalog", "ingest", *arguments, "--catalog", str(catalog)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        message = capsys.readouterr().err
-        assert stopped.value.code == 2, message
-        assert message.startswith("token-catalog: ")
-        assert len(message.splitlines()) <= 2
+        done = run("ingest", *arguments, "--catalog", catalog)
+        assert done.returncode == 2, done
+        assert done.stderr.startswith("token-catalog: ")
+        assert len(done.stderr.splitlines()) <= 2
         assert contents(catalog) == before
-        return message
+        return done.stderr
 
     return refused
 

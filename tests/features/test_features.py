@@ -16,6 +16,8 @@ from token_catalog.catalog.errors import CatalogError
 from token_catalog.ingest.features import scan as features_module
 from token_catalog.ingest.recipe.recipe import parse_recipe
 
+pytestmark = pytest.mark.usefixtures("tables_only")
+
 COLUMNS = "norm, x, y, z, radius, lat, lon"
 
 
@@ -117,6 +119,7 @@ def test_no_finite_row_is_an_error(tmp_path: Path) -> None:
         ingest_bare(tmp_path / "c", torch.full((4, 4), float("nan"), dtype=torch.bfloat16))
 
 
+@pytest.mark.views
 def test_minus_zero_equals_zero_in_duplicates_and_is_never_stored_in_a_computed_column(tmp_path: Path) -> None:
     W = torch.tensor([[0.0, 1, 0, 0], [-0.0, 1, 0, -0.0], [0, -1, 2, 0], [0, 0, -2, -1]], dtype=torch.bfloat16)
     ingest_bare(tmp_path / "c", W)
@@ -134,6 +137,7 @@ def test_equal_rows_have_equal_features_wherever_they_stand(tmp_path: Path) -> N
     assert len(rows(tmp_path / "c", same)) == 1
 
 
+@pytest.mark.views
 def test_values_one_bf16_step_apart_are_no_duplicates(tmp_path: Path) -> None:
     W = bf16_matrix(40, 8)
     W[7] = W[3]

@@ -24,6 +24,8 @@ from token_catalog.ingest.linkage.projections import DistinctRows
 from token_catalog.ingest.linkage.single_linkage import Linkage, single_linkage
 from token_catalog.ingest.recipe.recipe import LinkageDistances
 
+pytestmark = pytest.mark.usefixtures("tables_only")
+
 Way = Callable[[Candidates, float], Iterator[Pairs]]
 WAYS: dict[str, Way] = {
     "tree": lambda candidates, radius: candidates.by_tree(radius),
@@ -121,7 +123,7 @@ def radius_at(apart: Floats, share: float) -> float:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("dense", [0.0, np.inf, candidates_module.DENSE])
 @given(W=matrices, share=st.floats(0, 1))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_no_pair_nearer_than_the_radius_escapes_and_none_comes_twice(
     way: str, dense: float, W: Tensor, share: float
 ) -> None:
@@ -163,7 +165,7 @@ def test_rounding_to_bf16_loses_no_pair() -> None:
 
 
 @given(W=matrices, share=st.floats(0, 0.9), part=st.floats(0.05, 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_every_way_gives_the_same_linkage(W: Tensor, share: float, part: float) -> None:
     candidates = prepared(W)
     vectors = candidates.vectors
@@ -206,6 +208,7 @@ def test_the_size_of_chunks_changes_nothing(name: str, value: int, kind: str, mo
             assert same(single_linkage(candidates.vectors, way(found, radius), radius, radius / 2), whole)
 
 
+@pytest.mark.usefixtures("threads")
 def test_the_number_of_threads_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     W = clustered(501, 40, 2)
     monkeypatch.setattr(candidates_module, "TREE_BATCH", 16)  # many searches, a few at once

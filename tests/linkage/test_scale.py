@@ -26,6 +26,8 @@ from token_catalog.ingest.report import Report
 from token_catalog.ingest.run import ingest
 from token_catalog.ingest.source.resolve import SourceOptions
 
+pytestmark = pytest.mark.usefixtures("tables_only")
+
 NAN, INF = float("nan"), float("inf")
 
 
@@ -93,6 +95,7 @@ def test_where_most_vectors_are_in_tight_clusters_the_gap_is_that_of_the_others(
     assert name == ("9th decile of the" if 25 <= n_near <= 45 else "median")
 
 
+@pytest.mark.views
 def test_a_clump_of_most_vectors_is_found_by_default(tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     W = torch.randn(500, 64, generator=generator)
@@ -101,6 +104,7 @@ def test_a_clump_of_most_vectors_is_found_by_default(tmp_path: Path) -> None:
     assert rows(tmp_path / "c", "select component, n_tokens from components") == [(0, 400)]
 
 
+@pytest.mark.views
 def test_the_frozen_cluster_of_a_matrix_like_qwen3_is_found_by_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,8 @@ from tests.support.oracle_linkage import (
 from token_catalog.ingest.linkage import single_linkage as linkage
 from token_catalog.ingest.recipe.recipe import LinkageDistances
 
+pytestmark = pytest.mark.usefixtures("tables_only")
+
 
 def dozen(apart: Floats, radius: float) -> list[float]:
     """Return distances to ask at: below the smallest, exact values, just past them, and the radius."""

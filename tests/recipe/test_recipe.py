@@ -12,6 +12,8 @@ from token_catalog.ingest.recipe.shipping import load_recipe
 from token_catalog.ingest.run import ingest
 from token_catalog.ingest.source.resolve import SourceOptions
 
+pytestmark = pytest.mark.usefixtures("tables_only")
+
 ORIENT = 'orient = { token = 1, x = "+", y = "-", z = "+" }'
 
 

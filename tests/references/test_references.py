@@ -26,6 +26,8 @@ from token_catalog.ingest.references.resolve import token_of
 from token_catalog.ingest.report import Report
 from token_catalog.ingest.stored_model import StoredModel
 
+pytestmark = pytest.mark.usefixtures("tables_only")
+
 
 def recipe(folder: Path, text: str) -> Recipe:
     """Return a recipe of this text, in a file of the folder."""
@@ -73,6 +75,7 @@ def test_of_the_default_ones_what_cannot_be_had_is_left_out_with_a_note(tmp_path
     ]
 
 
+@pytest.mark.views
 def test_every_kind_that_is_a_row_is_that_row(tmp_path: Path) -> None:
     W = bf16_matrix(80, 8)
     W[7, 2] = float("nan")
@@ -127,6 +130,7 @@ def test_a_vector_comes_from_a_file_beside_the_recipe(tmp_path: Path, dtype: tor
     assert vector(tmp_path) == (h.double() * 2).float().tolist()
 
 
+@pytest.mark.views
 def test_references_build_on_clusters_of_earlier_ones_in_their_order(tmp_path: Path) -> None:
     """As in the study: a direction, the centroid of its cosine mode, the centroid of that one's dot mode."""
     W, inside = planted(400, 12, 3)
@@ -155,6 +159,7 @@ def test_references_build_on_clusters_of_earlier_ones_in_their_order(tmp_path: P
     assert vector(tmp_path, "f") == exact_mean(W[inside].tolist())
 
 
+@pytest.mark.views
 @pytest.mark.parametrize(("n_tokens", "n_dims", "seed"), [(300, 5, 1), (500, 24, 2), (400, 200, 3)])
 def test_planted_clusters_are_seen_as_arithmetic_sees_them(
     tmp_path: Path, n_tokens: int, n_dims: int, seed: int
@@ -231,6 +236,7 @@ def _tokens(tmp_path: Path, cluster: str) -> list[int]:
     return [token for (token,) in rows(tmp_path / "c", f"select token_id from members('{cluster}')")]
 
 
+@pytest.mark.views
 def test_the_shell_points_at_a_reference_as_the_ingest_did(tmp_path: Path) -> None:
     """For the stored vector, and for the centroid as the shell finds it; in bf16 and in fp32."""
     for name, dtype in (("m", torch.bfloat16), ("f", torch.float32)):
@@ -355,6 +361,7 @@ def test_an_optional_reference_that_cannot_be_had_is_left_out_with_a_note(tmp_pa
     assert report.notes[-1].startswith("m: left out: reference 'h'.token: the vector, scaled by 1e-45, is zero in bf16")
 
 
+@pytest.mark.views
 def test_a_cluster_without_a_token_is_noted(tmp_path: Path) -> None:
     report = ingested(tmp_path, bf16_matrix(40, 6), '[[cluster]]\nname = "none"\nwhere = "norm > 1e9"\n')
     assert "m: cluster 'none' has no token: norm > 1e9" in report.notes

@@ -1,7 +1,6 @@
 """Scores: certified ones against exact fractions, native ones against the notebooks' own expressions."""
 
 import math
-from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -37,14 +36,6 @@ def own(W: torch.Tensor) -> Any:
 def scored(W: torch.Tensor, vectors: list[Any]) -> list[dict[str, Any]]:
     """Return the certified columns of W for vectors."""
     return certified(W, norms(W.cpu()), own(W), [query_vector(np.asarray(vector, np.float32)) for vector in vectors])
-
-
-@pytest.fixture
-def threads() -> Iterator[None]:
-    """Put the number of threads back."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @settings(max_examples=150)

@@ -34,6 +34,8 @@ from tests.support.hub_server import (
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.ingest.source.matrix import Stored, header_for
 
+pytestmark = pytest.mark.usefixtures("tables_only")
+
 
 def vectors_are(tmp_path: Path, file: Path, tensor: str = EMBEDDING, model: str = "model/input") -> bool:
     """Whether the catalog has exactly a file's tensor."""

@@ -21,6 +21,8 @@ from tests.support.hub_server import (
 )
 from token_catalog.catalog.errors import CatalogError
 
+pytestmark = pytest.mark.usefixtures("tables_only")
+
 
 def test_a_shard_named_outside_the_model_is_looked_for_inside(hub: Hub, tmp_path: Path) -> None:
     folder = save_model(tmp_path / "sly")

@@ -26,6 +26,8 @@ from token_catalog.ingest.source.matrix import Matrix
 from token_catalog.ingest.source.model_files import INDEX
 from token_catalog.ingest.source.resolve import SourceOptions, resolve_source
 
+pytestmark = pytest.mark.usefixtures("tables_only")
+
 DECODERS = (
     "llama", "qwen2", "qwen3", "mistral", "mixtral", "gemma", "gemma2", "gemma3_text", "phi", "phi3", "olmo2", "glm",
     "stablelm", "starcoder2", "cohere", "granite", "nemotron", "smollm3", "lfm2", "jamba", "gpt2", "gptj", "gpt_neox",

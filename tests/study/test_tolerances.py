@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.oracle_bf16 import steps_from
@@ -148,7 +148,6 @@ def test_values_of_odd_types_and_sizes_fail_and_raise_nothing(
     assert not judge(class_, published, found, type_).passes
 
 
-@settings(deadline=None)
 @given(st.integers(0x0001, 0x7F00), st.sampled_from([1, -1]), st.integers(-3, 3), st.sampled_from([None, 8, 4]))
 def test_steps_between_bf16_values_are_torchs(bits: int, sign: int, n: int, digits: int | None) -> None:
     """Four digits tell every bf16 from its neighbours."""
@@ -160,7 +159,6 @@ def test_steps_between_bf16_values_are_torchs(bits: int, sign: int, n: int, digi
         assert judge("fragile", published, found, type_).passes == (abs(n) <= 1)
 
 
-@settings(deadline=None)
 @given(st.floats(-(2.0**126), 2.0**126, width=32))
 def test_what_is_no_bf16_is_judged_as_the_one_that_torch_rounds_it_to(found: float) -> None:
     nearest = torch.tensor(found, dtype=torch.float32).bfloat16()
@@ -169,7 +167,6 @@ def test_what_is_no_bf16_is_judged_as_the_one_that_torch_rounds_it_to(found: flo
     assert not judge("fragile", repr(steps_from(nearest, -2)), found, "DOUBLE").passes
 
 
-@settings(deadline=None)
 @given(st.integers(-(10**9), 10**9), st.integers(0, 12), st.integers(-30, 30))
 def test_digits_are_counted_where_they_were_printed(number: int, places: int, tenths: int) -> None:
     """What is found is off by tenths of the last digit that was printed."""
