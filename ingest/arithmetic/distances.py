@@ -6,8 +6,8 @@ columns, so that every device adds in one order. `Bounds` encloses it for all pa
 
 The bound: a product of n terms, summed in any order, errs by at most γ·Σ|aᵢbᵢ| <= γ·‖a‖·‖b‖ with γ = n·u / (1 - n·u)
 (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., §3.1), and so does each square; the three together by
-γ·(‖a‖ + ‖b‖)². The sum that `distances` takes, of differences that fp64 rounds, is within (log₂ n + 5)·u of the exact one,
-relatively.
+γ·(‖a‖ + ‖b‖)². The sum that `distances` takes, of differences that fp64 rounds, is within (log₂ n + 5)·u of the exact
+one, relatively.
 """
 
 import numpy as np
