@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.support.helpers import bf16_matrix, ingest_bare, rows
-from tests.support.hub_server import save_model
+from tests.support.models import EMBEDDING, UNEMBEDDING, matrix_of, save_tensors
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.publish import remove
 from token_catalog.catalog.state import read_state
@@ -17,6 +17,7 @@ from token_catalog.ingest.relink import relink
 from token_catalog.ingest.run import ingest
 from token_catalog.ingest.source.resolve import SourceOptions
 
+pytestmark = pytest.mark.usefixtures("tables_only")
 LINKED = "component, component_size, n_neighbors, nn_distance, nn_token_id, linkage_order, linkage_distance"
 
 
@@ -39,6 +40,15 @@ def everything(catalog: Path) -> list[tuple[object, ...]]:
     ]
 
 
+@pytest.fixture(scope="module")
+def linked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a catalog of `m`, linked up to 0.3, with components at 0.1. Read it; publish nothing to it."""
+    catalog = tmp_path_factory.mktemp("linked") / "c"
+    ingest_bare(catalog, matrix(), asked=LinkageDistances(0.3, 0.1))
+    return catalog
+
+
+@pytest.mark.views
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 @pytest.mark.parametrize("limits", [LinkageDistances(0.2, 0.05), LinkageDistances()])
 def test_it_gives_what_an_ingest_gives(tmp_path: Path, dtype: torch.dtype, limits: LinkageDistances) -> None:
@@ -125,15 +135,13 @@ def test_a_radius_within_which_nothing_lies_is_told(tmp_path: Path) -> None:
         (LinkageDistances(radius=float("nan")), "`radius=nan`"),
     ],
 )
-def test_bad_limits_are_refused_and_nothing_changes(tmp_path: Path, limits: LinkageDistances, message: str) -> None:
-    catalog = tmp_path / "c"
-    ingest_bare(catalog, matrix(), asked=LinkageDistances(0.3, 0.1))
-    before = everything(catalog)
+def test_bad_limits_are_refused_and_nothing_changes(linked: Path, limits: LinkageDistances, message: str) -> None:
+    before = everything(linked)
     with pytest.raises(CatalogError) as error:
-        relink(catalog, "m", limits)
+        relink(linked, "m", limits)
     assert message in str(error.value)
-    assert everything(catalog) == before
-    assert len(list((catalog / "models").glob("*/*"))) == 1
+    assert everything(linked) == before
+    assert len(list((linked / "models").glob("*/*"))) == 1
 
 
 def test_without_vectors_it_says_how_to_go_on(tmp_path: Path) -> None:
@@ -142,10 +150,9 @@ def test_without_vectors_it_says_how_to_go_on(tmp_path: Path) -> None:
         relink(tmp_path / "c", "m", LinkageDistances(0.3))
 
 
-def test_an_unknown_model_is_named_with_those_there(tmp_path: Path) -> None:
-    ingest_bare(tmp_path / "c", matrix())
+def test_an_unknown_model_is_named_with_those_there(linked: Path) -> None:
     with pytest.raises(CatalogError, match="'x': no such model; the catalog has: m"):
-        relink(tmp_path / "c", "x", LinkageDistances(0.3))
+        relink(linked, "x", LinkageDistances(0.3))
 
 
 @pytest.mark.parametrize("meanwhile", ["replaced", "removed"])
@@ -174,7 +181,8 @@ def test_a_model_that_changed_meanwhile_is_not_overwritten(
 
 def test_a_name_with_several_matrices_is_linked_as_a_whole(tmp_path: Path) -> None:
     catalog = tmp_path / "c"
-    ingest(catalog, str(save_model(tmp_path / "untied")), SourceOptions(name="p"))
+    folder = save_tensors(tmp_path / "untied", {EMBEDDING: matrix_of(1), UNEMBEDDING: matrix_of(2)})
+    ingest(catalog, str(folder), SourceOptions(name="p"), with_tokenizer=False)
     assert relink(catalog, "p", LinkageDistances(5, 4)).models == ["p/input", "p/output"]
     assert rows(catalog, "select distinct linkage_radius, linkage_threshold from models") == [(5, 4)]
     relink(catalog, "p/output", LinkageDistances(6))

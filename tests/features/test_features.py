@@ -128,13 +128,15 @@ def test_minus_zero_equals_zero_in_duplicates_and_is_never_stored_in_a_computed_
     assert not any(value == 0 and np.signbit(value) for row in numbers for value in row if value is not None)
 
 
-def test_equal_rows_have_equal_features_wherever_they_stand(tmp_path: Path) -> None:
+def test_equal_rows_have_equal_features_wherever_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A product's last bit depends on how many rows stand beside a row, and the last chunk has fewer."""
-    W = bf16_matrix(2 * 21_845 + 3, 384)
-    W[10_922] = W[21_845] = W[43_692] = W[0]
+    monkeypatch.setattr(features_module, "CHUNK_BYTES", 8 * 384 * 500)
+    W = bf16_matrix(2 * 500 + 3, 384)
+    W[250] = W[500] = W[1002] = W[0]
     ingest_bare(tmp_path / "c", W, with_vectors=False)
     same = "select distinct norm, norm_bf16, x, y, z, radius, lat, lon, pcs from features where duplicate_of = 0"
     assert len(rows(tmp_path / "c", same)) == 1
+    assert rows(tmp_path / "c", "select count(*) from features where duplicate_of = 0") == [(4,)]
 
 
 @pytest.mark.views
