@@ -13,7 +13,7 @@ demo: $(INSTALLED)
 	$(BIN)/token-catalog demo --catalog "$(CATALOG)"
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.support.command_line import CommandLine
 from tests.support.crash import SCENARIOS, assert_no_torn_table, contents, leftovers, publish
 from tests.support.helpers import bf16_matrix, in_shell, rows, save_bare
 from token_catalog import cli, exits
@@ -20,6 +22,7 @@ from token_catalog.catalog.publish import rebuild, remove
 from token_catalog.catalog.state import current_generation
 from token_catalog.queries.session import connected, find_shell, run_query
 
+pytestmark = pytest.mark.usefixtures("tables_only")
 REPOSITORY = Path(cli.__file__).parents[1]
 
 
@@ -57,9 +60,8 @@ class Shell:
 
 
 @pytest.fixture
-def catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a catalog with one model; without the SQL of queries/, which takes time."""
-    monkeypatch.setattr("token_catalog.catalog.build.definitions", list)
+def catalog(tmp_path: Path) -> Path:
+    """Return a catalog with one model."""
     catalog = tmp_path / "catalog"
     publish(catalog, {"a": 2})
     return catalog
@@ -149,14 +151,27 @@ def test_ctrl_c_leaves_the_catalog_as_it_was(catalog: Path, moment: str) -> None
     assert contents(catalog) == {"a": 2}
 
 
+@pytest.fixture(scope="module")
+def rivals() -> Iterator[list[CommandLine]]:
+    """Start two processes that run the command line, one command after another."""
+    with ExitStack() as stack:
+        started = [stack.enter_context(CommandLine()) for _ in range(2)]
+        for process in started:
+            process.wait()
+        yield started
+
+
 @pytest.mark.parametrize(
     ("names", "options", "codes"),
     [(("x", "y"), [], [0, 0]), (("x", "x"), [], [0, 2]), (("x", "x"), ["--replace"], [0, 0])],
 )
-def test_two_ingests_at_once(catalog: Path, names: tuple[str, str], options: list[str], codes: list[int]) -> None:
+def test_two_ingests_at_once(
+    catalog: Path, rivals: list[CommandLine], names: tuple[str, str], options: list[str], codes: list[int]
+) -> None:
     source = save_bare(catalog.parent / "W.safetensors", bf16_matrix(5_000, 32))
-    command = ["token_catalog", "ingest", source, "--no-tokenizer", *options, "--catalog", catalog]
-    both = [ended(process) for process in [in_process(*command, "--name", name) for name in names]]
+    for process, name in zip(rivals, names, strict=True):
+        process.start("ingest", source, "--no-tokenizer", *options, "--catalog", catalog, "--name", name)
+    both = [process.ended() for process in rivals]
     assert sorted(code for code, _ in both) == codes
     assert all(("'x': already in the catalog; --replace" in said) == (code == 2) for code, said in both)
     assert contents(catalog) == {"a": 2, **dict.fromkeys(names, 5_000)}

@@ -1,15 +1,23 @@
-"""The command line, in this process (what it says and its exit code are the same there) or in one of its own."""
+"""The command line, in this process (what it says and its exit code are the same there) or in one of its own.
+
+`python -m tests.support.command_line` runs commands that it reads, one after another.
+"""
 
 import io
+import json
 import os
 import signal
 import subprocess
 import sys
+from importlib import import_module
 from subprocess import CompletedProcess
+from typing import Any, Self
 
 import pytest
 
-from token_catalog.cli import main
+from token_catalog import cli
+
+READY = ["ready"]
 
 
 def run(*arguments: object) -> CompletedProcess[str]:
@@ -22,7 +30,7 @@ def run(*arguments: object) -> CompletedProcess[str]:
             patch.setattr(sys, name, value)
         try:
             with pytest.raises(SystemExit) as stopped:
-                main()
+                cli.main()
         finally:
             signal.signal(signal.SIGINT, interrupting)
     written = [file.buffer.getvalue().decode() for file in (out, err)]  # type: ignore[attr-defined]
@@ -49,3 +57,51 @@ def refused(*arguments: object) -> str:
     assert "Traceback" not in done.stderr
     assert 0 < len(done.stderr.strip().splitlines()) <= 3, done.stderr
     return done.stderr
+
+
+class CommandLine:
+    """A process that runs one command after another: it loads torch once."""
+
+    def __enter__(self) -> Self:
+        """Start the process."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.communicate()
+
+    def wait(self) -> None:
+        """Wait until the process has loaded what it needs."""
+        assert self._answer() == READY
+
+    def start(self, *arguments: object) -> None:
+        """Begin a command, and don't wait for its end."""
+        assert self._process.stdin
+        print(json.dumps([*map(str, arguments)]), file=self._process.stdin, flush=True)
+
+    def ended(self) -> tuple[int, str]:
+        """Wait for the command's end; return its exit code and its errors."""
+        code, errors = self._answer()
+        return code, errors
+
+    def _answer(self) -> list[Any]:
+        assert self._process.stdout
+        answer: list[Any] = json.loads(self._process.stdout.readline())
+        return answer
+
+
+def main() -> None:
+    """Run each command that is a line of stdin, and write its exit code and errors to stdout."""
+    import_module("token_catalog.ingest.run")
+    print(json.dumps(READY), flush=True)
+    for line in sys.stdin:
+        done = run(*json.loads(line))
+        print(json.dumps([done.returncode, done.stderr]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
