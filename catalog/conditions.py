@@ -1,8 +1,9 @@
-"""Asks a recipe's conditions, in a process that reaches nothing else: `python -m catalog.conditions FOLDER`.
+"""Asks a recipe's conditions, in a process that reaches nothing else.
 
-The folder has `features` and `tokens` as Arrow files, and the conditions. Before one is asked, its syntax tree is read:
-it must be one expression, over these two tables, with functions that depend on their arguments alone. DuckDB itself has
-the file system, extensions, settings and Python's variables shut off; and the process, files and memory.
+`python -m token_catalog.catalog.conditions FOLDER`; the folder has `features` and `tokens` as Arrow files, and the
+conditions. Before one is asked, its syntax tree is checked: it must be one expression, over these two tables, with
+functions that depend on their arguments alone. DuckDB itself has the file system, extensions, settings and Python's
+variables shut off; and the process, files and memory.
 """
 
 import json
@@ -70,14 +71,15 @@ def sandboxed_tables(tables: Sequence[pa.Table]) -> Iterator[duckdb.DuckDBPyConn
 
 
 def _answer(connection: duckdb.DuckDBPyConnection, condition: str, refused: set[str]) -> dict[str, Any]:
+    """Return the `ids` of the tokens for which a condition holds, or the `error` that says why it can't be asked."""
     try:
-        _check(connection, condition, refused)
+        _check_condition(connection, condition, refused)
         # On a line of its own, for it may end with a comment.
         described = connection.execute(f"select (\n{condition}\n) {_FROM} limit 0").description
         types = [str(column[1]) for column in described]
         if types != ["BOOLEAN"]:
             raise CatalogError(f"gives {', '.join(types)}, and a condition is true or false")
-        found = connection.execute(f"select token_id {_FROM} where (\n{condition}\n) order by token_id").fetchnumpy()
+        chosen = connection.execute(f"select token_id {_FROM} where (\n{condition}\n) order by token_id").fetchnumpy()
     except CatalogError as error:
         return {"error": f"{error}: {condition}"}
     except RecursionError:
@@ -87,33 +89,33 @@ def _answer(connection: duckdb.DuckDBPyConnection, condition: str, refused: set[
     except duckdb.Error as error:
         # Without the lines of our own query that it points to.
         return {"error": f"{' '.join(str(error).partition('LINE ')[0].split())}: {condition}"}
-    return {"ids": found["token_id"].tolist()}
+    return {"ids": chosen["token_id"].tolist()}
 
 
-def _check(connection: duckdb.DuckDBPyConnection, condition: str, refused: set[str]) -> None:
+def _check_condition(connection: duckdb.DuckDBPyConnection, condition: str, refused: set[str]) -> None:
     """Raise CatalogError where a condition is more than one expression, or reaches past `features` and `tokens`."""
-    plain, asked = (_parsed(connection, text) for text in ("true", condition))
-    listed = asked.get("select_list", [])
-    alone = len(listed) == 1 and not listed[0]["alias"]
+    plain, asked = (_parsed_condition(connection, text) for text in ("true", condition))
+    selected = asked.get("select_list", [])
+    alone = len(selected) == 1 and not selected[0]["alias"]
     if {**plain, "select_list": []} != {**asked, "select_list": []} or not alone:
         raise CatalogError("is more than a condition")
     tree = list(nodes(asked))
     own = {table.name for table in CONDITION_TABLES}
-    named = {entry["key"].lower() for node in tree for entry in node.get("cte_map", {}).get("map", [])}
-    there = {name for (name,) in connection.execute("select view_name from duckdb_views()").fetchall()}
+    ctes = {entry["key"].lower() for node in tree for entry in node.get("cte_map", {}).get("map", [])}
+    views = {name for (name,) in connection.execute("select view_name from duckdb_views()").fetchall()}
     for node in tree:
-        _check_node(node, own, named - there)
+        _check_node(node, own, ctes - views)
     called = {name for node in tree for name in _called(node)} & refused
     if called:
         raise CatalogError(f"calls {min(called)}, which depends on more than its arguments")
 
 
-def _check_node(node: Mapping[str, Any], own: set[str], named: set[str]) -> None:
-    """Raise CatalogError where a part of a condition reads anything but its own tables, and what it named itself."""
+def _check_node(node: Mapping[str, Any], own: set[str], ctes: set[str]) -> None:
+    """Raise CatalogError where a node of a condition's syntax tree reads anything but its own tables and CTEs."""
     if node.get("type") == "BASE_TABLE":
         name = str(node["table_name"]).lower()
         qualified = node["catalog_name"] or node["schema_name"] not in ("", "main")
-        if qualified or name not in (own if node["schema_name"] else own | named):
+        if qualified or name not in (own if node["schema_name"] else own | ctes):
             raise CatalogError(f"reads '{node['table_name']}', and a condition may read features and tokens only")
     if node.get("type") in _OUTSIDE:
         raise CatalogError("reads what isn't a table, and a condition may read features and tokens only")
@@ -121,7 +123,7 @@ def _check_node(node: Mapping[str, Any], own: set[str], named: set[str]) -> None
         raise CatalogError("draws a sample, which isn't the same every time")
 
 
-def _parsed(connection: duckdb.DuckDBPyConnection, condition: str) -> dict[str, Any]:
+def _parsed_condition(connection: duckdb.DuckDBPyConnection, condition: str) -> dict[str, Any]:
     """Return the syntax tree of `select condition`."""
     try:
         return parsed(connection, f"select {condition}")
@@ -136,16 +138,18 @@ def _called(node: Mapping[str, Any]) -> list[str]:
 
 
 def _refused(connection: duckdb.DuckDBPyConnection) -> set[str]:
-    """Return the functions that may give another value for the same arguments, that do something, or that look around.
+    """Return the functions that depend on more than their arguments, or do more than return a value.
 
-    DuckDB tells of its own functions; a macro is what its definition calls and reads.
+    DuckDB says so of its own functions; a macro is refused where its definition calls a refused one, or reads a table.
     """
     query = "select distinct function_name from duckdb_functions() where stability <> 'CONSISTENT'"
     refused = _CHANGING | {name for (name,) in connection.execute(query).fetchall()}
     query = "select function_name, macro_definition from duckdb_functions() where function_type = 'macro'"
-    macros = {name: list(nodes(_parsed(connection, text))) for name, text in connection.execute(query).fetchall()}
+    macros = {
+        name: list(nodes(_parsed_condition(connection, text))) for name, text in connection.execute(query).fetchall()
+    }
     refused |= {name for name, tree in macros.items() if any(node.get("type") in _READING for node in tree)}
-    for _ in macros:  # until one that calls another that calls another is found, too
+    for _ in macros:  # macros that call refused macros, until there are no more
         calling = {name for name, tree in macros.items() if any(refused & set(_called(node)) for node in tree)}
         if calling <= refused:
             break

@@ -1,4 +1,4 @@
-"""The one exception that the libraries raise for bad input and the command line prints, and how it is printed."""
+"""The exception that the library raises for bad input, and how names and texts are written in messages."""
 
 
 class CatalogError(Exception):

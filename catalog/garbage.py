@@ -1,6 +1,7 @@
-"""Clearing: what nobody reads any more goes, and what a dead process left; what isn't ours stays.
+"""Garbage collection: delete unreferenced versions and generations, and what dead processes left; never foreign files.
 
-Called under the catalog's lock. Deleting is a rename into staging first: a folder is there whole or not at all.
+Call it under the catalog's lock. A folder is renamed into staging before it is deleted, so it is there whole or not at
+all.
 """
 
 import fcntl
@@ -22,7 +23,7 @@ LOCK_SUFFIX = ".lock"
 
 
 def version_name(staged: Path) -> str:
-    """Return what an ingest's versions are called: as its staging, so that what a dead one moved in is known."""
+    """Return the name of the versions that an ingest writes, given its staging folder: it tells whose they are."""
     return staged.name.removeprefix(paths.INGEST)
 
 
@@ -32,18 +33,19 @@ def generations(catalog: Path) -> list[Path]:
 
 
 def versions_on_disk(catalog: Path, state: State) -> set[str]:
-    """Return every version folder of these models, but for those that were only moved in."""
-    folders = (catalog / paths.MODELS / paths.slug(model) for model in state.models)
+    """Return the version folders of a state's models, relative to the catalog; none that was moved in only."""
+    folders = (catalog / paths.MODELS_FOLDER / paths.slug(model) for model in state.models)
     versions = (version for folder in folders for version in folder.glob("*"))
     return {path.relative_to(catalog).as_posix() for path in versions if not is_being_published(catalog, path)}
 
 
 def clear(catalog: Path, wanted: set[str], previous: Path | None = None, also: Iterable[str] = ()) -> int:
-    """Delete what dead processes left, generations nobody reads, and the versions that those name, and `also` these.
+    """Delete unreferenced folders and what dead processes left; return how many.
 
-    But for the `wanted` versions, and those of a generation that is open. What no generation ever named was copied in
-    by hand, and is for a rebuild to adopt. The `previous` generation stays, for who is just opening it: the versions
-    that it shows must be wanted.
+    Generations are deleted that aren't current and that nobody has open, with the versions that they name; so are the
+    versions `also` given. Kept are `wanted` versions, those of open generations, and the `previous` generation, which
+    somebody may be about to open: the versions that it shows must be wanted. A version that no generation names was
+    copied in by hand; `rebuild` adopts it.
     """
     current = current_generation(catalog)
     wanted = set(wanted)
@@ -59,7 +61,7 @@ def clear(catalog: Path, wanted: set[str], previous: Path | None = None, also: I
         named |= folders
         if generation != previous:
             superfluous.append(generation)
-    # Versions before the generations that name them: whoever dies in between, the next publish still knows of them.
+    # Versions before the generations that name them: should this process die in between, the next publish finds them.
     n_cleared = _clear_staging(catalog, wanted)
     n_cleared += sum(discard(catalog, catalog / folder) for folder in sorted(named - wanted))
     n_cleared += sum(discard(catalog, generation) for generation in superfluous)
@@ -68,7 +70,7 @@ def clear(catalog: Path, wanted: set[str], previous: Path | None = None, also: I
 
 
 def _clear_staging(catalog: Path, wanted: set[str]) -> int:
-    """Delete what dead processes left in staging, and the versions they had moved in but not published."""
+    """Delete what dead processes left in staging, and versions that they had moved in but not published."""
     staged = catalog / paths.STAGING
     n_cleared = 0
     for path in (*staged.glob(f"{SWAP}*"), *staged.glob(f"{_TRASH}*")):
@@ -77,7 +79,7 @@ def _clear_staging(catalog: Path, wanted: set[str]) -> int:
     for folder in sorted({path.with_suffix("") for path in staged.glob(f"{paths.INGEST}*")}):
         lock = FileLock(f"{folder}{LOCK_SUFFIX}", timeout=0)
         with suppress(OSError), lock:  # a Timeout, where it is held; or another user's
-            moved_in = (catalog / paths.MODELS).glob(f"*/{version_name(folder)}")
+            moved_in = (catalog / paths.MODELS_FOLDER).glob(f"*/{version_name(folder)}")
             torn = [path for path in moved_in if path.relative_to(catalog).as_posix() not in wanted]
             n_cleared += sum(discard(catalog, path) for path in (*torn, folder))
             Path(lock.lock_file).unlink(missing_ok=True)
@@ -89,7 +91,7 @@ def discard(catalog: Path, folder: Path) -> int:
     trash = catalog / paths.STAGING / f"{_TRASH}{uuid.uuid4().hex}"
     try:
         folder.rename(trash)
-    except OSError:  # it isn't there, or can't be deleted: no reason to fail, now that the rest is published
+    except OSError:  # it isn't there, or can't be deleted; the publish has succeeded all the same
         return 0
     shutil.rmtree(trash, ignore_errors=True)
     return 1
@@ -97,16 +99,16 @@ def discard(catalog: Path, folder: Path) -> int:
 
 def drop_empty(catalog: Path) -> None:
     """Delete the folders of models that have no version, and the folder of models where it has none."""
-    for folder in (*(catalog / paths.MODELS).glob("*"), catalog / paths.MODELS):
+    for folder in (*(catalog / paths.MODELS_FOLDER).glob("*"), catalog / paths.MODELS_FOLDER):
         with suppress(OSError):  # it isn't empty
             folder.rmdir()
 
 
 def _is_held(generation: Path) -> bool:
-    """Whether a shell has this generation open, or a copy of its database (`catalog.state.pinned`).
+    """Return whether somebody has this generation's database open, or a copy of it (`catalog.state.pinned`).
 
-    DuckDB holds a POSIX lock on what it opened. Those locks are a process's own: what this very process has open isn't
-    seen, and loses its lock.
+    DuckDB holds a POSIX lock on a database that it opened. Such locks belong to a process: a database that this very
+    process has open isn't seen, and loses its lock.
     """
     probes = ((paths.DATABASE, fcntl.lockf), (paths.STATE, fcntl.flock))
     for name, lock in probes:

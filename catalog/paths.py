@@ -17,7 +17,7 @@ DATABASE = "catalog.duckdb"
 OPEN_SQL = "open.sql"
 GENERATIONS = "generations"
 STATE = "state.json"
-MODELS = "models"
+MODELS_FOLDER = "models"
 MANIFEST = "manifest.json"
 STAGING = ".staging"
 # In staging: an ingest's folder, named as the versions that it writes, with a lock beside it that is held for as long
@@ -30,7 +30,7 @@ CATALOG_VARIABLE = "TOKEN_CATALOG"
 
 
 def default_catalog() -> Path:
-    """Where the catalog is when nobody says: `$TOKEN_CATALOG`, else `./token-catalog`."""
+    """Return the folder of the catalog where none is given: `$TOKEN_CATALOG`, else `./token-catalog`."""
     return Path(os.environ.get(CATALOG_VARIABLE) or DEFAULT_CATALOG)
 
 
@@ -48,7 +48,7 @@ def slug(model: str) -> str:
 
 
 def known_names(name: str, source: str) -> set[str]:
-    """Return what a model may be known by elsewhere: its name, and the parts of its source, in lower case.
+    """Return the names by which a model may be known elsewhere: its own, and the parts of its source, in lower case.
 
     >>> sorted(known_names("mine", "Qwen/Qwen3-4B-Instruct-2507"))
     ['mine', 'qwen', 'qwen3-4b-instruct-2507']

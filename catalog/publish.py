@@ -2,8 +2,8 @@
 
 Version folders are written in staging, synced and renamed into place; then a new generation (a database file and
 the versions it reads) is built beside the old one, and `catalog.duckdb`, a symlink, is swapped to it. That swap is the
-commit: a process killed before it leaves the old catalog, after it the new one, and what it left lying is cleared by
-the next publish. A version that was moved in only is told by its staging folder, which is deleted last. A file lock
+commit: a process killed before it leaves the old catalog, after it the new one, and the next publish deletes what was
+left lying. A version that was moved in only is told by its staging folder, which is deleted last. A file lock
 orders publishers; readers and open shells take no part in it.
 """
 
@@ -21,7 +21,8 @@ from filelock import FileLock
 
 from token_catalog.catalog import paths
 from token_catalog.catalog.build import build_database, open_sql
-from token_catalog.catalog.errors import CatalogError
+from token_catalog.catalog.disk import link_or_copy, sync_file, write_text
+from token_catalog.catalog.errors import CatalogError, listed
 from token_catalog.catalog.garbage import (
     LOCK_SUFFIX,
     SWAP,
@@ -37,18 +38,17 @@ from token_catalog.catalog.state import (
     Version,
     current_generation,
     is_whole,
-    named,
+    keys_named,
     newest_on_disk,
     read_state,
     require,
     state_of,
 )
-from token_catalog.catalog.tables import sync_file
 
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What a rebuild found: the models shown, those found on disk only, those gone, and how many folders it cleared."""
+    """The result of a rebuild: models shown, models found on disk only, models gone, and how many folders it deleted."""
 
     models: list[str]
     adopted: list[str]
@@ -57,10 +57,10 @@ class Rebuilt:
 
 
 class Staging:
-    """A place to write one or more version folders before anybody sees them."""
+    """A folder in which versions are written before they are published, all at once."""
 
     def __init__(self, catalog: Path, folder: Path) -> None:
-        """Wrap a staging folder that `staging` made."""
+        """Use a staging folder that `staging` made."""
         self._catalog = catalog
         self._folder = folder
         self._versions: dict[str, Version] = {}
@@ -69,9 +69,9 @@ class Staging:
     def version(self, model: str, name: str, changed: Version | None = None) -> Path:
         """Return a new, empty folder for the tables of `model`.
 
-        Of a `changed` version, the tables that aren't written anew are shared, once this is published.
+        Tables of a `changed` version that aren't written anew are shared with it when the new one is published.
         """
-        relative = Path(paths.MODELS, paths.slug(model), version_name(self._folder))
+        relative = Path(paths.MODELS_FOLDER, paths.slug(model), version_name(self._folder))
         folder = self._folder / relative
         folder.mkdir(parents=True)
         self._versions[model] = Version(name, relative.as_posix())
@@ -82,8 +82,8 @@ class Staging:
     def publish(self, *, replace: bool) -> None:
         """Make every version written here the current one of its model, all in one swap.
 
-        Where one is already there, `replace` puts the new one in its place; otherwise CatalogError, and nothing has
-        changed. So it is where a changed version isn't the current one any more.
+        With `replace`, they take the place of versions that are there; without it, those are a CatalogError, and
+        nothing has changed. A changed version that isn't the current one any more is a CatalogError, too.
         """
         for model, version in self._versions.items():
             if model not in self._changed:
@@ -116,19 +116,20 @@ class Staging:
             folder = self._folder / self._versions[model].folder
             for path in (self._catalog / before.folder).glob("*.parquet"):
                 if not (folder / path.name).exists():
-                    _link(path, folder / path.name)
+                    link_or_copy(path, folder / path.name)
             _seal(folder, model, before.name)
 
     def _move_in(self) -> None:
+        """Rename the version folders into their places, where no generation names them yet."""
         for version in self._versions.values():
             destination = self._catalog / version.folder
             destination.parent.mkdir(parents=True, exist_ok=True)
             (self._folder / version.folder).rename(destination)
             sync_file(destination.parent)
-        sync_file(self._catalog / paths.MODELS)
+        sync_file(self._catalog / paths.MODELS_FOLDER)
 
     def _move_out(self) -> None:
-        """Take back what was moved in for a swap that didn't happen."""
+        """Delete the versions that were moved in, after a swap that failed."""
         current = read_state(self._catalog).folders()
         for version in self._versions.values():
             if version.folder not in current:
@@ -137,9 +138,9 @@ class Staging:
 
 
 def conflicts(state: State, names: Mapping[str, str]) -> list[str]:
-    """Return the models in the catalog that new ones would take the place of, given the name of each new model.
+    """Return the models in a state whose places new models need, given the name of each new model.
 
-    An untied model's input doesn't stand in the way of its output; a tied model of that name would.
+    An untied model's input and output stand side by side; a tied model of their name takes the place of both.
 
     >>> state = State({"a/input": Version("a", "models/a-input/1")})
     >>> conflicts(state, {"a/output": "a"}), conflicts(state, {"a": "a"})
@@ -154,15 +155,14 @@ def conflicts(state: State, names: Mapping[str, str]) -> list[str]:
 
 def already_there(models: list[str]) -> CatalogError:
     """Return the error for names that are taken."""
-    listed = ", ".join(f"'{model}'" for model in models)
     return CatalogError(
-        f"{listed}: already in the catalog; `replace=True` puts the new one in its place, `name=` gives another"
+        f"{listed(models)}: already in the catalog; `replace=True` puts the new one in its place, `name=` gives another"
     )
 
 
 @contextmanager
 def staging(catalog: Path) -> Iterator[Staging]:
-    """Give a staging area in the catalog, made if need be; cleared at the end, whatever happened."""
+    """Yield a staging area in the catalog, which is made if need be; the area is deleted at the end in any case."""
     catalog = prepare(catalog)
     # In the order of time, so that the newest version of a model is the last.
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}"
@@ -171,7 +171,7 @@ def staging(catalog: Path) -> Iterator[Staging]:
     try:
         with _locked(catalog):
             folder.mkdir()
-            # Held for as long as this process lives: what nobody holds is a dead process's, and is cleared.
+            # Held for as long as this process lives: staging whose lock is free is a dead process's, and is deleted.
             lock.acquire()
         yield Staging(catalog, folder)
     finally:
@@ -181,7 +181,7 @@ def staging(catalog: Path) -> Iterator[Staging]:
 
 
 def prepare(catalog: Path) -> Path:
-    """Make the catalog's folder where there is none, and return its absolute path; CatalogError where it can't be."""
+    """Return the absolute path of the catalog's folder, which is made if need be; CatalogError where it can't be."""
     catalog = Path(os.path.abspath(catalog))
     if catalog.exists() and not catalog.is_dir():
         raise CatalogError(f"{catalog}: is a file, and a catalog is a folder; choose another with `catalog=`")
@@ -203,33 +203,33 @@ def prepare(catalog: Path) -> Path:
 
 
 def remove(catalog: Path, name: str) -> list[str]:
-    """Take the models of this key or name out, and delete their files; return their keys.
+    """Take the models of a key or name out of the catalog, and delete their files; return their keys.
 
-    Files that a shell has open go once it is closed, with the publish after that.
+    Files that a shell has open are deleted by the first publish after it was closed.
     """
     catalog = prepare(require(catalog))
     with _locked(catalog):
         state = _settled(catalog)
         gone = state.named(name)
-        new = State(_without(state.models, gone), _without(state.before, named(state.before, name)))
+        new = State(_without(state.models, gone), _without(state.before, keys_named(state.before, name)))
         _swap(catalog, new)
         clear(catalog, new.folders())
     return gone
 
 
 def rebuild(catalog: Path) -> Rebuilt:
-    """Make the database anew from the Parquet files, and clear every folder that nothing names any more.
+    """Make the database anew from the Parquet files, and delete every folder that nothing names any more.
 
     Models whose folder was copied in by hand are adopted; models whose files are gone are left out.
     """
-    if not (Path(catalog) / paths.MODELS).is_dir():
+    if not (Path(catalog) / paths.MODELS_FOLDER).is_dir():
         require(catalog)
     catalog = prepare(catalog)
     with _locked(catalog):
         state = read_state(catalog)
-        # First, for what a dead process left of other models is nothing to adopt; an older version may be, of these.
-        # The newest generation stays, should none be current: whoever dies here, the next publish knows what it named.
-        newest = max(generations(catalog), key=_number, default=None)
+        # Garbage first, so that no version that a dead process left is adopted. Older versions of these models are
+        # kept, for one of them may be shown; so is the newest generation, which names them should this process die.
+        newest = max(generations(catalog), key=_generation_number, default=None)
         n_cleared = clear(catalog, state.folders() | versions_on_disk(catalog, state), newest)
         on_disk = newest_on_disk(catalog)
         models = {
@@ -242,7 +242,7 @@ def rebuild(catalog: Path) -> Rebuilt:
             for model, version in on_disk.items()
             if model not in models and not conflicts(State(shown), {model: version.name})
         }
-        # What is left of a model that is gone stays until it is ingested again: a missing file may come back.
+        # The files of a model that is gone are kept until it is ingested again: a missing file may come back.
         new = State(shown | adopted, _without(state.before | state.models, [*shown, *adopted]))
         _swap(catalog, new)
         n_cleared += clear(catalog, new.folders(), also=versions_on_disk(catalog, new))
@@ -250,18 +250,20 @@ def rebuild(catalog: Path) -> Rebuilt:
 
 
 def _without(versions: Mapping[str, Version], models: list[str]) -> dict[str, Version]:
+    """Return versions but for those of these models."""
     return {model: version for model, version in versions.items() if model not in models}
 
 
 def _seal(folder: Path, model: str, name: str) -> None:
     """Write the manifest that makes a version folder whole, and sync it."""
     files = {path.name: path.stat().st_size for path in sorted(folder.glob("*.parquet"))}
-    _write(folder / paths.MANIFEST, json.dumps({"model": model, "name": name, "files": files}, indent=2))
+    write_text(folder / paths.MANIFEST, json.dumps({"model": model, "name": name, "files": files}, indent=2))
     sync_file(folder)
 
 
 @contextmanager
 def _locked(catalog: Path) -> Iterator[None]:
+    """Yield while holding the catalog's lock, which only those that change a catalog take."""
     try:
         with FileLock(catalog / paths.LOCK):
             yield
@@ -270,9 +272,9 @@ def _locked(catalog: Path) -> Iterator[None]:
 
 
 def _settled(catalog: Path) -> State:
-    """Return what the catalog shows, published anew where no generation tells.
+    """Return the catalog's state, having published it where no generation holds it.
 
-    What is removed is cleared by the generation that named it, whoever dies in between.
+    So a generation names what is removed, and the next publish deletes it, should this process die before it does.
     """
     state = read_state(catalog)
     generation = current_generation(catalog)
@@ -281,21 +283,21 @@ def _settled(catalog: Path) -> State:
     return state
 
 
-def _number(generation: Path) -> int:
+def _generation_number(generation: Path) -> int:
     return int(generation.name)
 
 
 def _swap(catalog: Path, state: State) -> Path | None:
     """Build the next generation and point `catalog.duckdb` at it; return the generation it pointed at before."""
     previous = current_generation(catalog)
-    number = max(map(_number, generations(catalog)), default=0) + 1
+    number = max(map(_generation_number, generations(catalog)), default=0) + 1
     generation = catalog / paths.GENERATIONS / f"{number:06}"
     building = catalog / paths.STAGING / f"{SWAP}{uuid.uuid4().hex}"
     script = catalog / paths.OPEN_SQL
     had_script = script.exists()
     try:
         _build_generation(building / generation.name, catalog, state)
-        _write(building / paths.OPEN_SQL, open_sql())
+        write_text(building / paths.OPEN_SQL, open_sql())
         (building / paths.DATABASE).symlink_to(generation.relative_to(catalog) / paths.DATABASE)
         generation.parent.mkdir(exist_ok=True)
         (building / generation.name).rename(generation)
@@ -318,23 +320,9 @@ def _swap(catalog: Path, state: State) -> Path | None:
 
 
 def _build_generation(folder: Path, catalog: Path, state: State) -> None:
+    """Write a generation: the database over a state's versions, and the state."""
     folder.mkdir(parents=True)
     build_database(folder / paths.DATABASE, catalog, {model: version.folder for model, version in state.models.items()})
     sync_file(folder / paths.DATABASE)
-    _write(folder / paths.STATE, state.dumps())
+    write_text(folder / paths.STATE, state.dumps())
     sync_file(folder)
-
-
-def _link(path: Path, new: Path) -> None:
-    """Give a file a second name; a copy, where the file system has no such thing."""
-    try:
-        new.hardlink_to(path)
-    except OSError:
-        shutil.copyfile(path, new)
-        sync_file(new)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a small file through to the disk."""
-    path.write_text(text, encoding="utf-8")
-    sync_file(path)

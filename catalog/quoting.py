@@ -1,4 +1,4 @@
-"""Names and paths in SQL: always quoted, by these two."""
+"""Quoting of texts and names in SQL, where a parameter can't stand."""
 
 
 def quoted(text: str) -> str:

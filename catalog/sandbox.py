@@ -1,4 +1,4 @@
-"""What SQL that somebody else wrote would do, told by its syntax tree before it does it; and what DuckDB lets it do."""
+"""A sandbox for SQL that somebody else wrote: its syntax tree, to check before it runs, and DuckDB's own limits."""
 
 import json
 from collections.abc import Iterable, Iterator

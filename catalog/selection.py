@@ -1,4 +1,4 @@
-"""A recipe's conditions in SQL -> the tokens for which they hold.
+"""The tokens for which a recipe's conditions hold: SQL in, token_ids out.
 
 A recipe may come from anybody, so its SQL runs in a process of its own (`catalog.conditions`), which sees copies of
 `features` and `tokens` and nothing else, may write no file, and is ended when it takes too long or too much memory.
@@ -49,15 +49,15 @@ def tokens_where(
 def _ask(
     folder: Path, conditions: Mapping[str, str], tables: Sequence[pa.Table], seconds: float
 ) -> tuple[dict[str, dict[str, Any]], str]:
-    """Return the answers, by key, that came in time, and why others didn't; what is asked is put into the folder."""
+    """Write the question into a folder, and ask it; return the answers that came in time, and why others didn't."""
     for table, rows in zip(CONDITION_TABLES, tables, strict=True):
         with pa.OSFile(str(folder / table.name), "wb") as file, pa.ipc.new_file(file, rows.schema) as writer:
             writer.write_table(rows)
     (folder / CONDITIONS).write_text(json.dumps(dict(conditions)), encoding="utf-8")
     command = [sys.executable, "-P", "-m", "token_catalog.catalog.conditions", str(folder)]
     # What this process can import, that one can; and dates don't depend on where the machine is.
-    there = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-    environment = os.environ | {"TZ": "UTC", "PYTHONPATH": there}
+    importable = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+    environment = os.environ | {"TZ": "UTC", "PYTHONPATH": importable}
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, env=environment, bufsize=0, **pipes) as process:  # type: ignore[call-overload]
         try:

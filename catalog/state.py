@@ -1,4 +1,4 @@
-"""What a catalog holds at present: the version of each model that its database shows. Reads; changes nothing."""
+"""The state of a catalog: the version of each model that its database shows. Reads it; changes nothing."""
 
 import fcntl
 import json
@@ -20,33 +20,33 @@ class Version:
     folder: str
 
     def __post_init__(self) -> None:
-        """Refuse a folder that is no version's: catalogs are copied around, and what they name is read and cleared."""
+        """Refuse a folder that is no version's: catalogs are copied around, and the folders they name get deleted."""
         parts = self.folder.split("/")
-        if len(parts) != 3 or parts[0] != paths.MODELS or not {"", ".", ".."}.isdisjoint(parts):
+        if len(parts) != 3 or parts[0] != paths.MODELS_FOLDER or not {"", ".", ".."}.isdisjoint(parts):
             raise ValueError(f"{self.folder}: no version's folder")
 
 
 @dataclass(frozen=True)
 class State:
-    """What a generation shows: the current version of each model; and the versions that had their place before."""
+    """The current version of each model that a generation shows, and the versions that they replaced."""
 
     models: dict[str, Version] = field(default_factory=dict)
     before: dict[str, Version] = field(default_factory=dict)
 
     def folders(self) -> set[str]:
-        """Every version folder that this state still wants on disk."""
+        """Return every version folder that must stay on the disk, relative to the catalog."""
         return {version.folder for version in (*self.models.values(), *self.before.values())}
 
     def named(self, name: str) -> list[str]:
-        """Return the models of this key or name; CatalogError where there is none."""
-        found = named(self.models, name)
-        if not found:
+        """Return the keys of the models of this key or name; CatalogError where there is none."""
+        keys = keys_named(self.models, name)
+        if not keys:
             there = ", ".join(sorted(self.models)) or "nothing yet"
             raise CatalogError(f"'{name}': no such model; the catalog has: {there}")
-        return found
+        return keys
 
     def one_named(self, name: str) -> str:
-        """Return the one model of this key or name; CatalogError where there is none, or several."""
+        """Return the key of the one model of this key or name; CatalogError where there is none, or several."""
         model, *others = self.named(name)
         if others:
             raise CatalogError(f"'{name}': has {len(others) + 1} matrices; name one: {', '.join((model, *others))}")
@@ -67,19 +67,19 @@ def require(catalog: Path) -> Path:
     """Return the absolute path of an existing catalog; CatalogError where there is none."""
     catalog = Path(os.path.abspath(catalog))
     if not (catalog / paths.DATABASE).exists():
-        found = "nothing is there"
+        lacking = "nothing is there"
         if catalog.is_file():
-            found = "is a file"
-        elif (catalog / paths.MODELS).is_dir():
+            lacking = "is a file"
+        elif (catalog / paths.MODELS_FOLDER).is_dir():
             raise CatalogError(f"{catalog}: has no {paths.DATABASE}; `rebuild(catalog=DIR)` makes it anew")
         elif catalog.is_dir():
-            found = f"has no {paths.DATABASE}"
-        raise CatalogError(f"{catalog}: no catalog ({found}); `ingest(SOURCE)` makes one, `catalog=` names another")
+            lacking = f"has no {paths.DATABASE}"
+        raise CatalogError(f"{catalog}: no catalog ({lacking}); `ingest(SOURCE)` makes one, `catalog=` names another")
     return catalog
 
 
 def read_state(catalog: Path) -> State:
-    """Return what the current generation shows; with no readable generation, the newest whole version of each model."""
+    """Return the state of the current generation; where none can be read, the newest whole version of each model."""
     generation = current_generation(catalog)
     shown = state_of(generation) if generation else None
     return shown or State(newest_on_disk(catalog))
@@ -103,7 +103,7 @@ def table_files(catalog: Path, table_name: str, name: str | None = None) -> list
 
 
 def state_of(generation: Path) -> State | None:
-    """Return what a generation shows; None where it can't be read."""
+    """Return the state of a generation; None where it can't be read."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         return State.loads((generation / paths.STATE).read_text(encoding="utf-8"))
     return None
@@ -118,9 +118,9 @@ def current_generation(catalog: Path) -> Path | None:
 
 @contextmanager
 def pinned(catalog: Path) -> Iterator[Path]:
-    """Give the current database's path, and keep all that it reads on the disk for as long as the block lasts.
+    """Yield the path of the current database, and keep the files that it reads on the disk until the block ends.
 
-    A shared lock on the generation's state tells publishers that somebody reads it; it stops nobody.
+    A shared lock on the generation's state tells publishers that somebody reads it; nobody waits for it.
     """
     generation = current_generation(catalog) or catalog
     with ExitStack() as stack:
@@ -130,15 +130,15 @@ def pinned(catalog: Path) -> Iterator[Path]:
         yield generation / paths.DATABASE
 
 
-def named(versions: Mapping[str, Version], name: str) -> list[str]:
-    """Return the models of this key or name."""
+def keys_named(versions: Mapping[str, Version], name: str) -> list[str]:
+    """Return the keys of the models of this key or name."""
     return [model for model, version in versions.items() if name in (model, version.name)]
 
 
 def newest_on_disk(catalog: Path) -> dict[str, Version]:
-    """Return the newest whole version of each model under `models/`, but for those that were only moved in."""
+    """Return the newest whole version of each model under `models/`, none that was moved in only."""
     newest: dict[str, Version] = {}
-    for path in sorted((catalog / paths.MODELS).glob(f"*/*/{paths.MANIFEST}")):
+    for path in sorted((catalog / paths.MODELS_FOLDER).glob(f"*/*/{paths.MANIFEST}")):
         with suppress(OSError, ValueError, KeyError, TypeError):
             manifest = json.loads(path.read_text(encoding="utf-8"))
             version = Version(manifest["name"], path.parent.relative_to(catalog).as_posix())
@@ -148,15 +148,15 @@ def newest_on_disk(catalog: Path) -> dict[str, Version]:
 
 
 def is_being_published(catalog: Path, folder: Path) -> bool:
-    """Whether the staging of a version is there still: unless a generation names it, it isn't published.
+    """Return whether a version's staging folder is there still: then it isn't published, unless a generation names it.
 
-    It is being moved in, or the process that moved it in died. Its staging goes after it was published or taken back.
+    It is being published, or the process that moved it in died: staging is deleted after the publish, or its undoing.
     """
     return (catalog / paths.STAGING / f"{paths.INGEST}{folder.name}").exists()
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether every file that a version's manifest names is there, at its size."""
+    """Return whether every file that a version's manifest names is there, at its size."""
     try:
         files = json.loads((folder / paths.MANIFEST).read_text(encoding="utf-8"))["files"]
         return all((folder / name).stat().st_size == size for name, size in files.items())

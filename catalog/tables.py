@@ -3,7 +3,6 @@
 A file has the suffix `.part` until it is whole and synced.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from token_catalog.catalog import schemas
+from token_catalog.catalog.disk import sync_file
 from token_catalog.catalog.errors import CatalogError
 
 # DuckDB reads a row group per thread and skips those that a filter rules out: 152k tokens are five.
@@ -75,7 +75,7 @@ class TableWriter:
 
     def write(self, columns: Columns) -> None:
         """Append rows, given every column but `model`."""
-        self._writer.write_table(_rows(self._schema, self._model, columns), row_group_size=ROW_GROUP)
+        self._writer.write_table(_arrow_table(self._schema, self._model, columns), row_group_size=ROW_GROUP)
 
     def __enter__(self) -> Self:
         return self
@@ -103,13 +103,13 @@ def as_rows(table: schemas.Table, model: str, columns: Columns) -> pa.Table:
     """Return a table's rows, given every column but `model`; a column that isn't given is NULL."""
     n_rows = len(next(iter(columns.values())))
     absent = {column.name: pa.nulls(n_rows, column.type) for column in table.columns if column.name not in columns}
-    return _rows(table.arrow_schema, model, {**absent, **columns})
+    return _arrow_table(table.arrow_schema, model, {**absent, **columns})
 
 
 def read_columns(folder: Path, table: schemas.Table) -> dict[str, pa.Array]:
     """Return every column of a table but `model`."""
     # Not pq.read_table, which takes as long to import what it needs as all the rest takes.
-    with _opened(folder, table) as file:
+    with _parquet_file(folder, table) as file:
         read = file.read(columns=[column.name for column in table.columns if column.name in file.schema_arrow.names])
         return {name: read[name].combine_chunks() for name in read.column_names if name != "model"}
 
@@ -120,8 +120,8 @@ def read_row(folder: Path, table: schemas.Table) -> dict[str, Any]:
 
 
 def read_lists(folder: Path, table: schemas.Table, column: str) -> Iterator[npt.NDArray[np.generic]]:
-    """Give a column of lists of one length, none NULL, as arrays `(n_rows, length)`: one for each row group."""
-    with _opened(folder, table) as file:
+    """Yield a column of lists of one length, none NULL, as arrays `(n_rows, length)`: one for each row group."""
+    with _parquet_file(folder, table) as file:
         for group in range(file.num_row_groups):
             lists = file.read_row_group(group, columns=[column])[column].combine_chunks()
             yield lists.flatten().to_numpy().reshape(len(lists), -1)
@@ -129,7 +129,7 @@ def read_lists(folder: Path, table: schemas.Table, column: str) -> Iterator[npt.
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Tell the way out where Parquet files that the catalog names are gone or damaged."""
+    """Yield, and turn the error of a Parquet file that is gone or damaged into one that names the way out."""
     try:
         yield
     except (OSError, pa.ArrowException) as error:
@@ -139,21 +139,12 @@ def reading(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(folder: Path, table: schemas.Table) -> Iterator[pq.ParquetFile]:
+def _parquet_file(folder: Path, table: schemas.Table) -> Iterator[pq.ParquetFile]:
     with reading(folder), pq.ParquetFile(folder / table.file_name) as file:
         yield file
 
 
-def sync_file(path: Path) -> None:
-    """Wait until a file's (or a folder's) content has reached the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _rows(schema: pa.Schema, model: str, columns: Columns) -> pa.Table:
+def _arrow_table(schema: pa.Schema, model: str, columns: Columns) -> pa.Table:
     n_rows = len(next(iter(columns.values())))
     arrays = [
         pa.repeat(pa.scalar(model, field.type), n_rows)

@@ -1,1 +1,1 @@
-"""The SQL of the catalog (views, macros, the demo's questions) and the thin Python that runs it; loads no torch."""
+"""The SQL of the catalog (views, macros, the demo's questions), and the Python that runs it; loads no torch."""

@@ -1,4 +1,4 @@
-"""A model as files for other tools, whole or not at all; files that are there already stay, unless told otherwise."""
+"""Export of a model to files for other tools: all of them whole, or none; existing files are kept unless replaced."""
 
 import os
 import tempfile
@@ -21,7 +21,7 @@ def export_parquet(catalog: Path, model: str, output: Path | None, *, replace: b
     model = read_state(require(catalog)).one_named(model)
     path = output or Path("-".join(_parts(model)) + ".parquet")
     _check_free([path], replace=replace)
-    return _written(path.parent, {path.name: partial(to_parquet, catalog, model)})
+    return _write_files(path.parent, {path.name: partial(to_parquet, catalog, model)})
 
 
 def export_tensors(catalog: Path, model: str, output: Path | None, *, replace: bool) -> list[Path]:
@@ -33,11 +33,11 @@ def export_tensors(catalog: Path, model: str, output: Path | None, *, replace: b
     names = {stem: f"{stem}.safetensors" for stem in STEMS}
     _check_free([folder / name for name in names.values()], replace=replace)
     arrays = notebook_tensors(catalog, model)
-    return _written(folder, {name: partial(save_tensors, arrays=arrays[stem]) for stem, name in names.items()})
+    return _write_files(folder, {name: partial(save_tensors, arrays=arrays[stem]) for stem, name in names.items()})
 
 
 def _parts(model: str) -> list[str]:
-    """Return a model's name as names of folders: a name may be anything, and must not lead elsewhere.
+    """Return a model's name as names of folders, or its slug where those would lead out of the folder.
 
     >>> _parts("Qwen3/output"), _parts("../../etc")
     (['Qwen3', 'output'], ['etc-74ccf3c5'])
@@ -48,16 +48,18 @@ def _parts(model: str) -> list[str]:
 
 
 def _check_free(paths: Iterable[Path], *, replace: bool) -> None:
+    """Raise CatalogError where a file is there already and isn't to be replaced, or something that is no file."""
     there = [path for path in paths if os.path.lexists(path)]
     for path in there:
         if not path.is_file():
             raise CatalogError(f"{path}: is no file, so none is written over it; `output=` names another place")
     if there and not replace:
-        told = ", ".join(map(str, there))
-        raise CatalogError(f"{told}: there already; `replace=True` writes over, `output=` names another place")
+        raise CatalogError(
+            f"{', '.join(map(str, there))}: there already; `replace=True` writes over, `output=` names another place"
+        )
 
 
-def _written(folder: Path, files: Mapping[str, Callable[[Path], None]]) -> list[Path]:
+def _write_files(folder: Path, files: Mapping[str, Callable[[Path], None]]) -> list[Path]:
     """Write files into a folder of their own beside their places, and move them there when all are whole."""
     folder.mkdir(parents=True, exist_ok=True)
     # Absolute, for DuckDB takes a ~ for a home.

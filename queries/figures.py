@@ -1,4 +1,4 @@
-"""Tables of published figures: CSV, a line for each number, its class, and the SQL that asks a catalog for it.
+"""Tables of published figures, in CSV: a line for each number, its class, and the SQL that asks a catalog for it.
 
 Tables that ship are `queries/published/*.csv`, which also say what each figure is and where it was published; beside
 them is one query for each figure (`<figure>.sql`). A user's own table may use these figures by their names, and give
@@ -14,15 +14,15 @@ from pathlib import Path
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.paths import known_names
 
-_FOLDER = Path(__file__).parent / "published"
-CLASSES = ("exact", "robust", "fragile")
+_PUBLISHED = Path(__file__).parent / "published"
+FIGURE_CLASSES = ("exact", "robust", "fragile")
 _REQUIRED = ("figure", "published", "class")
 _REST = "more"
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A number that was published: how far it can be trusted, the query that finds it, and where all this is told."""
+    """A published number: how far it can be trusted (its class), the query that finds it, and the line that says so."""
 
     name: str
     published: str
@@ -33,28 +33,28 @@ class Figure:
 
 def shipped() -> dict[str, Path]:
     """Return the tables that ship, by name."""
-    return {path.stem: path for path in sorted(_FOLDER.glob("*.csv"))}
+    return {path.stem: path for path in sorted(_PUBLISHED.glob("*.csv"))}
 
 
 def table_for(name: str, source: str) -> Path:
     """Return the table that ships for a model, by its name or its source; CatalogError where there is none."""
     tables = shipped()
     known = known_names(name, source)
-    found = next((path for stem, path in tables.items() if stem in known), None)
-    if found is None:
+    table = next((path for stem, path in tables.items() if stem in known), None)
+    if table is None:
         raise CatalogError(
             f"{name}: no published figures of it ship (of {', '.join(tables)} only); `figures=FILE` brings yours"
         )
-    return found
+    return table
 
 
 def read_figures(path: Path) -> list[Figure]:
     """Read a table, or one that ships by that name; CatalogError names the line that is wrong."""
     if not path.is_file():
         path = shipped().get(str(path), path)
-    queries = {query.stem: query.read_text(encoding="utf-8") for query in _FOLDER.glob("*.sql")}
+    queries = {query.stem: query.read_text(encoding="utf-8") for query in _PUBLISHED.glob("*.sql")}
     figures: dict[str, Figure] = {}
-    for number, row in _rows(path):
+    for number, row in _csv_rows(path):
         place = f"{path}, line {number}"
         try:
             figure = _figure(row, queries, place)
@@ -68,7 +68,7 @@ def read_figures(path: Path) -> list[Figure]:
     return list(figures.values())
 
 
-def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+def _csv_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True, restkey=_REST)
@@ -98,8 +98,8 @@ def _figure(row: Mapping[str, str], queries: Mapping[str, str], place: str) -> F
     query = (row.get("query") or "").strip() or queries.get(name, "")
     if not name or not published.strip():
         raise CatalogError("has no figure's name, or nothing published of it")
-    if class_ not in CLASSES:
-        raise CatalogError(f"{name}: class '{class_}' is unknown; one of {', '.join(CLASSES)}")
+    if class_ not in FIGURE_CLASSES:
+        raise CatalogError(f"{name}: class '{class_}' is unknown; one of {', '.join(FIGURE_CLASSES)}")
     if not query:
         like = "".join(f"; did you mean {near}?" for near in get_close_matches(name, queries, 1))
         raise CatalogError(f"{name}: is none of the figures that ship, so it needs SQL in a column query{like}")

@@ -18,19 +18,22 @@ _KEYS = ("model", "token_id")
 
 
 def to_parquet(catalog: Path, model: str, path: Path) -> None:
-    """Write one row per token: `tokens`, `features`, and columns for each reference and each cluster.
+    """Write one row per token: the columns of `tokens` and `features`, of each reference and of each cluster.
 
-    But for components and groups of duplicates, which have columns in `features`. A reference's are `REF:dot`,
-    `REF:dot_bf16` and so on, a cluster's is `NAME:member`; all are numbers, text, bytes or truth values. CatalogError
-    where two names differ in case only, which column names in DuckDB don't.
+    A reference's columns are `REF:dot`, `REF:dot_bf16` and so on, a cluster's is `NAME:member`; components and groups
+    of duplicates have none but those in `features`. All are numbers, text, bytes or truth values. CatalogError where
+    two names differ in case only: to DuckDB, they would be one column.
     """
     with asked(catalog, model) as connection:
-        references = _names(connection, "select reference from reference_vectors")
-        clusters = _names(connection, "select cluster from clusters where kind not in ('component', 'duplicate')")
-        copy_rows(connection, _flat(references, clusters), "parquet", path)
+        references = _distinct_names(connection, "select reference from reference_vectors")
+        clusters = _distinct_names(
+            connection, "select cluster from clusters where kind not in ('component', 'duplicate')"
+        )
+        copy_rows(connection, _flat_query(references, clusters), "parquet", path)
 
 
-def _names(connection: "duckdb.DuckDBPyConnection", query: str) -> list[str]:
+def _distinct_names(connection: "duckdb.DuckDBPyConnection", query: str) -> list[str]:
+    """Return the names that a query gives, sorted; CatalogError where two differ in case only."""
     names = sorted(name for (name,) in connection.execute(query).fetchall())
     seen: dict[str, str] = {}
     for name in names:
@@ -41,7 +44,7 @@ def _names(connection: "duckdb.DuckDBPyConnection", query: str) -> list[str]:
     return names
 
 
-def _flat(references: Iterable[str], clusters: Iterable[str]) -> str:
+def _flat_query(references: Iterable[str], clusters: Iterable[str]) -> str:
     """Return the query of the flat table."""
     columns = [f"t.{identifier(column.name)}" for column in schemas.TOKENS.columns]
     columns += [

@@ -1,6 +1,6 @@
-"""Asking a catalog: a private copy of its database, one query or the DuckDB shell on it.
+"""Sessions on a catalog: a connection, a query or the DuckDB shell, each on a private copy of its database.
 
-The copy (a few hundred KB: it holds no data) keeps everybody out of everybody's way: DuckDB locks what it opens.
+DuckDB locks a database that it opens; on copies, nobody waits for anybody. A copy has a few hundred KB, and no data.
 """
 
 import os
@@ -49,7 +49,7 @@ def run_query(
             raise CatalogError("no query; try `sql('from help')`")
         for statement in statements[:-1]:
             connection.execute(statement).fetchall()  # a result left open blocks the next one
-        _write(connection, _bare(statements[-1].query), format_, output)
+        _write_answer(connection, _bare(statements[-1].query), format_, output)
 
 
 def open_shell(catalog: Path, model: str | None = None) -> int:
@@ -68,21 +68,22 @@ def open_shell(catalog: Path, model: str | None = None) -> int:
 def find_shell() -> str:
     """Return the path of the DuckDB shell, beside this Python or else on PATH; CatalogError where there is none."""
     beside = Path(sys.executable).with_name(_SHELL)
-    found = str(beside) if beside.is_file() else shutil.which(_SHELL)
-    if not found:
+    shell = str(beside) if beside.is_file() else shutil.which(_SHELL)
+    if not shell:
         raise CatalogError("the DuckDB shell isn't installed; `pip install duckdb-cli` brings it")
-    return found
+    return shell
 
 
 def connect(catalog: Path, model: str | None = None) -> "duckdb.DuckDBPyConnection":
     """Return a DuckDB connection to a private copy of a catalog, narrowed to a model or not.
 
-    What it reads stays on the disk until it is closed, or dropped.
+    The files that it reads stay on the disk until it is closed or dropped. A `cursor()` of it is a connection of
+    DuckDB's own making: it is not narrowed, and keeps nothing on the disk.
     """
     catalog = _checked(catalog, model)
     with ExitStack() as stack:
-        connection = _opened(stack.enter_context(pinned(catalog)), catalog, model)
-        _keep(connection, stack.pop_all())
+        connection = _open_copy(stack.enter_context(pinned(catalog)), catalog, model)
+        _hold(connection, stack.pop_all())
         return connection
 
 
@@ -90,7 +91,7 @@ def connect(catalog: Path, model: str | None = None) -> "duckdb.DuckDBPyConnecti
 def connected(catalog: Path, model: str | None = None) -> "Iterator[duckdb.DuckDBPyConnection]":
     """Yield a connection as `connect` returns it, for the block only, and so without NumPy, which is slow to import."""
     catalog = _checked(catalog, model)
-    with pinned(catalog) as database, _opened(database, catalog, model) as connection:
+    with pinned(catalog) as database, _open_copy(database, catalog, model) as connection:
         yield connection
 
 
@@ -114,8 +115,8 @@ def _checked(catalog: Path, model: str | None) -> Path:
     return catalog
 
 
-def _opened(database: Path, catalog: Path, model: str | None) -> "duckdb.DuckDBPyConnection":
-    """Return a connection to a copy of a catalog's database, of which no file is left: DuckDB has it open."""
+def _open_copy(database: Path, catalog: Path, model: str | None) -> "duckdb.DuckDBPyConnection":
+    """Return a connection to a copy of a catalog's database; the copy's file is deleted once DuckDB has it open."""
     import duckdb
 
     connection = duckdb.connect(":memory:")
@@ -136,7 +137,7 @@ def _private_copy(database: Path) -> Iterator[Path]:
 
 
 def _attaching(copy: Path, catalog: Path, model: str | None) -> str:
-    """Return the script that makes a copy of a catalog's database the one to ask, narrowed to a model or not."""
+    """Return the script that attaches a copy of a catalog's database and narrows it to a model, or not."""
     # Read-only, so that nobody loses what they'd create in a copy; a database of one's own can be attached.
     lines = [
         f"attach {quoted(str(copy))} as catalog (read_only);",
@@ -148,26 +149,29 @@ def _attaching(copy: Path, catalog: Path, model: str | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _keep(connection: "duckdb.DuckDBPyConnection", held: ExitStack) -> None:
-    """Hold something until a connection is closed or dropped: a function in Python is all that DuckDB drops then."""
+def _hold(connection: "duckdb.DuckDBPyConnection", held: ExitStack) -> None:
+    """Close what is `held` when a connection is closed or dropped, for then DuckDB drops its functions in Python."""
 
     def is_held() -> bool:
         return held is not None
 
     weakref.finalize(is_held, held.close)
     connection.create_function("_is_held", is_held, [], "BOOLEAN")
-    # Closed at exit, for DuckDB 2 complains there of functions that are left.
-    weakref.finalize(connection, _close, weakref.ref(connection))
+    # At exit, DuckDB 2 complains of connections that are open and have such functions.
+    weakref.finalize(connection, _close_if_alive, weakref.ref(connection))
 
 
-def _close(reference: "weakref.ref[duckdb.DuckDBPyConnection]") -> None:
+def _close_if_alive(reference: "weakref.ref[duckdb.DuckDBPyConnection]") -> None:
     connection = reference()
     if connection is not None:
         connection.close()
 
 
 def _bare(statement: str) -> str:
-    """Return a statement without its semicolon and what follows that: a comment there would hide what is put around."""
+    """Return a statement without its semicolon and what follows, so that it can stand in parentheses, in a COPY.
+
+    A relation doesn't do without: in DuckDB 2, it puts a statement's text in parentheses as it is.
+    """
     import duckdb
 
     ends = [
@@ -176,7 +180,7 @@ def _bare(statement: str) -> str:
     return (statement[: ends[-1]] if ends else statement) + "\n"
 
 
-def _write(connection: "duckdb.DuckDBPyConnection", query: str, format_: str, output: Path | None) -> None:
+def _write_answer(connection: "duckdb.DuckDBPyConnection", query: str, format_: str, output: Path | None) -> None:
     rows = connection.sql(query)
     if rows is None:  # a statement without rows: set variable, attach, copy …
         return

@@ -1,4 +1,4 @@
-"""What the study's notebooks saved, as arrays: the same files, keys, dtypes and shapes, from the catalog's tables.
+"""The files that the study's notebooks saved, from the catalog's tables: the same keys, dtypes and shapes.
 
 They are made of references and clusters that have the notebooks' names in the recipe that ships for
 Qwen3-4B-Instruct-2507. Memberships are the correctly rounded ones. A file's bytes are those that safetensors writes.
@@ -27,7 +27,7 @@ _DTYPES = {"int64": "I64", "float32": "F32", "int32": "I32", "uint16": "BF16", "
 
 
 def notebook_tensors(catalog: Path, model: str) -> dict[str, Arrays]:
-    """Return `{file's stem: {key: array}}`; bf16 is there as its bits, in uint16, which no notebook saves.
+    """Return `{file's stem: {key: array}}`; uint16, which no notebook saves, stands for the bits of bf16.
 
     CatalogError names the references and clusters that the model lacks for it.
     """
@@ -65,8 +65,8 @@ def _check_parts(connection: "duckdb.DuckDBPyConnection", model: str) -> None:
     for stem, (_, reference, allowed, needed) in _FILES.items():
         parts = [f"cluster {cluster}" for cluster in needed if cluster not in clusters]
         if reference and kinds.get(reference) not in allowed:
-            found = f", not a {kinds[reference]}" if reference in kinds else ""
-            parts.insert(0, f"reference {reference} ({' or '.join(allowed)}{found})")
+            instead = f", not a {kinds[reference]}" if reference in kinds else ""
+            parts.insert(0, f"reference {reference} ({' or '.join(allowed)}{instead})")
         if parts:
             lacking.append(f"{' and '.join(parts)} for {stem}")
     if lacking:
@@ -78,13 +78,13 @@ def _check_parts(connection: "duckdb.DuckDBPyConnection", model: str) -> None:
 
 
 def _cosine_class(connection: "duckdb.DuckDBPyConnection") -> Arrays:
-    """Return 1.4a's: the tokens that share the most frequent cosine to a place on the sky."""
+    """Return 1.4a's arrays: the tokens that share the most frequent cosine to a place on the sky."""
     place = _recipe(connection, "1.4a")["sky"]
     ids = _members(connection, "1.4a:cosine-mode")
     return {
         "cluster_mask": _mask(connection, ids),
         "cluster_token_ids": ids,
-        "cluster_cosine": _mode(connection, "1.4a", "cosine"),
+        "cluster_cosine": _mode_value(connection, "1.4a", "cosine"),
         "n_cluster_members": np.array([len(ids)], np.int32),
         "ref_lat": np.array([place["lat"]], np.float32),
         "ref_lon": np.array([place["lon"]], np.float32),
@@ -92,7 +92,7 @@ def _cosine_class(connection: "duckdb.DuckDBPyConnection") -> Arrays:
 
 
 def _giant_cluster(connection: "duckdb.DuckDBPyConnection") -> Arrays:
-    """Return 1.4h's: the largest component among the spike's tokens, and a mask into these, not into W."""
+    """Return 1.4h's arrays: the largest component among the spike's tokens, and a mask over these, not over W."""
     columns = connection.execute("""
         with inside as (
             select
@@ -123,7 +123,7 @@ def _giant_cluster(connection: "duckdb.DuckDBPyConnection") -> Arrays:
 
 
 def _dot_class(connection: "duckdb.DuckDBPyConnection") -> Arrays:
-    """Return 1.5c's: the tokens that share the most frequent dot product with the middle of 1.4a's class."""
+    """Return 1.5c's arrays: the tokens that share the most frequent dot product with the middle of 1.4a's class."""
     ids = _members(connection, "1.5c:dot-mode")
     (centroid,) = _row(
         connection,
@@ -132,7 +132,7 @@ def _dot_class(connection: "duckdb.DuckDBPyConnection") -> Arrays:
     return {
         "logit_equiv_mask": _mask(connection, ids),
         "logit_equiv_token_ids": ids,
-        "logit_equiv_dot_product": _mode(connection, "1.5c", "dot"),
+        "logit_equiv_dot_product": _mode_value(connection, "1.5c", "dot"),
         "n_logit_equiv_members": np.array([len(ids)], np.int32),
         # Every value is a bf16 already: the lower half of its FLOAT is zero.
         "cluster_centroid": (np.array(centroid, np.float32).view(np.uint32) >> 16).astype(np.uint16),
@@ -140,7 +140,7 @@ def _dot_class(connection: "duckdb.DuckDBPyConnection") -> Arrays:
 
 
 def _same_dot(connection: "duckdb.DuckDBPyConnection") -> Arrays:
-    """Return 1.5d's: the tokens that have with one token h the dot product that h has with itself."""
+    """Return 1.5d's arrays: the tokens that have with one token h the dot product that h has with itself."""
     (token,) = _row(connection, "select token_id from reference_vectors where reference = '1.5d'")
     ids = _members(connection, "1.5d:dot-self")
     return {
@@ -152,7 +152,7 @@ def _same_dot(connection: "duckdb.DuckDBPyConnection") -> Arrays:
 
 
 def _frame(connection: "duckdb.DuckDBPyConnection") -> Arrays:
-    """Return 1.6a's: the middle of the largest component, and the principal components, in columns."""
+    """Return 1.6a's arrays: the middle of the largest component, and the principal components, in columns."""
     (centroid,) = _row(connection, "select vector from reference_vectors where reference = '1.6a'")
     values = connection.execute("select eigenvalue from principal_components order by pc").fetchnumpy()["eigenvalue"]
     # As lists, they'd come one Python number after the other.
@@ -188,8 +188,8 @@ def _row(connection: "duckdb.DuckDBPyConnection", query: str) -> tuple[Any, ...]
 
 
 def _members(connection: "duckdb.DuckDBPyConnection", cluster: str) -> Array:
-    found = "select token_id from cluster_members where cluster = $1 order by token_id"
-    return np.asarray(connection.execute(found, [cluster]).fetchnumpy()["token_id"], np.int32)
+    query = "select token_id from cluster_members where cluster = $1 order by token_id"
+    return np.asarray(connection.execute(query, [cluster]).fetchnumpy()["token_id"], np.int32)
 
 
 def _mask(connection: "duckdb.DuckDBPyConnection", ids: Array) -> Array:
@@ -200,13 +200,13 @@ def _mask(connection: "duckdb.DuckDBPyConnection", ids: Array) -> Array:
     return mask
 
 
-def _mode(connection: "duckdb.DuckDBPyConnection", reference: str, metric: str) -> Array:
-    found = "select value from mode_classes where reference = $1 and metric = $2"
-    return np.array(connection.execute(found, [reference, metric]).fetchall()[0], np.float32)
+def _mode_value(connection: "duckdb.DuckDBPyConnection", reference: str, metric: str) -> Array:
+    query = "select value from mode_classes where reference = $1 and metric = $2"
+    return np.array(connection.execute(query, [reference, metric]).fetchall()[0], np.float32)
 
 
 def _recipe(connection: "duckdb.DuckDBPyConnection", reference: str) -> Mapping[str, Any]:
-    """Return how a reference was asked for."""
-    found = "select recipe from reference_vectors where reference = $1"
-    recipe: Mapping[str, Any] = json.loads(connection.execute(found, [reference]).fetchall()[0][0])
+    """Return the entry of the recipe that a reference was made from."""
+    query = "select recipe from reference_vectors where reference = $1"
+    recipe: Mapping[str, Any] = json.loads(connection.execute(query, [reference]).fetchall()[0][0])
     return recipe

@@ -1,4 +1,4 @@
-"""Whether a figure that was found agrees with the one that was published, by its class and by what kind of value it is.
+"""The judgement of a figure that was found beside the published one, by its class and by the type of its value.
 
 | found | exact | robust | fragile |
 |---|---|---|---|
@@ -25,7 +25,7 @@ _MOST_DIGITS = 400
 
 
 class Verdict(NamedTuple):
-    """Whether a figure passes; by how much it differs, where it does."""
+    """A judgement: whether a figure passes, and a remark on how far it differs."""
 
     passes: bool
     remark: str = ""
@@ -90,12 +90,12 @@ def _integer(class_: str, published: int, found: int) -> Verdict:
 
 
 def _allowed(count: int) -> int:
-    """Return how many of so many may differ: one token on a rounding boundary always may."""
+    """Return how many of `count` tokens may differ: always one, which may lie on a rounding boundary."""
     return max(1, count * FRAGILE_PERCENT // 100)
 
 
 def _real(class_: str, published: str, found: float, *, is_bf16: bool) -> Verdict:
-    printed = _number(published)
+    printed = _published_number(published)
     if not math.isfinite(found):
         return Verdict(False, "isn't finite")
     if class_ == "fragile" or (class_ == "exact" and is_bf16):
@@ -132,7 +132,7 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _number(text: str) -> Decimal:
+def _published_number(text: str) -> Decimal:
     number = _decimal(text)
     if number is None:
         raise ValueError(f"published '{text}' is no plain number, as the query finds")

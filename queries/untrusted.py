@@ -1,8 +1,8 @@
-"""SQL that somebody else wrote, as tables of figures bring it, run so that it reads a catalog and does nothing else.
+"""Untrusted SQL, as tables of figures bring it, run so that it reads a catalog and does nothing else.
 
-Its syntax tree is read before: it must be one SELECT all the way down (in DuckDB 2, a COPY or an INSERT may stand in a
-WITH), and rows may come from tables, views and macros of the catalog, and from functions that make them up. DuckDB
-itself has every file but those of the models' versions, extensions, settings, spilling and Python's variables shut off.
+Its syntax tree is checked first: it must be one SELECT all the way down (in DuckDB 2, a COPY or an INSERT may stand in
+a WITH), and its rows may come from the catalog's tables, views and macros, and from functions that make them up. DuckDB
+itself reaches no files but those of the models' versions (`catalog.sandbox`).
 """
 
 from collections.abc import Iterator
@@ -24,10 +24,10 @@ _MADE_UP = {"generate_series", "range", "unnest"}
 
 @contextmanager
 def sandboxed_catalog(catalog: Path, model: str) -> "Iterator[duckdb.DuckDBPyConnection]":
-    """Give a connection, narrowed to a model, in which a query that `check_query` lets pass reads the catalog only."""
+    """Yield a connection, narrowed to a model, in which a query that `check_query` lets pass reads the catalog only."""
     catalog = require(catalog)
     folders = [catalog / version.folder for version in read_state(catalog).models.values()]
-    # As they are named, and as they are: a folder may be a link to another disk.
+    # By their names and by where these lead: a folder may be a link to another disk.
     allowed = {str(path) for folder in folders for path in (folder, folder.resolve())}
     with connected(catalog, model) as connection:
         shut_off(connection, sorted(allowed))

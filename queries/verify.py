@@ -1,4 +1,4 @@
-"""The published figures of a model beside what a catalog of it finds, one by one."""
+"""Comparison of a model's published figures with what its catalog finds, one by one."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ def _cell(text: str, width: int) -> str:
 
 
 def verify(catalog: Path, model: str, table: Path | None = None) -> Iterator[Line]:
-    """Give a line for each figure of a table, or of the one that ships for this model; one query each.
+    """Yield a line for each figure of a table, or of the one that ships for this model; one query each.
 
     CatalogError, before the first line, where there is no such model or table.
     """

@@ -8,12 +8,12 @@ from pathlib import Path
 from token_catalog.catalog import paths
 from token_catalog.queries.session import run_query
 
-_FOLDER = Path(__file__).parent
+_QUESTIONS = Path(__file__).parent
 
 
 def show_demo(catalog: Path, model: str) -> None:
     """Print each question's header, its SQL and its answer, and what to type next."""
-    for path in sorted(_FOLDER.glob("*.sql")):
+    for path in sorted(_QUESTIONS.glob("*.sql")):
         text = path.read_text(encoding="utf-8")
         title = text.partition("\n")[0].removeprefix("-- ")
         print(f"\n{title}", flush=True)

@@ -36,7 +36,7 @@ ARGUMENTS = {
 
 def versions(catalog: Path, model: str) -> list[str]:
     """Return the names of a model's version folders, oldest first."""
-    return sorted(path.name for path in (catalog / paths.MODELS / paths.slug(model)).glob("*"))
+    return sorted(path.name for path in (catalog / paths.MODELS_FOLDER / paths.slug(model)).glob("*"))
 
 
 def snapshot(catalog: Path) -> dict[str, str | bool]:

@@ -31,7 +31,7 @@ def models_on_disk(catalog: Path) -> set[str]:
     """Return the folders of models that are there after the next publish."""
     publish(catalog, {"next": 1}, replace=True)
     assert leftovers(catalog) == []
-    return {path.name for path in (catalog / paths.MODELS).iterdir()} - {paths.slug("next")}
+    return {path.name for path in (catalog / paths.MODELS_FOLDER).iterdir()} - {paths.slug("next")}
 
 
 @pytest.mark.parametrize("how", ["closed", "dropped", "left with its block"])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from token_catalog.catalog.errors import CatalogError
-from token_catalog.queries.figures import CLASSES, Figure, read_figures, shipped, table_for
+from token_catalog.queries.figures import FIGURE_CLASSES, Figure, read_figures, shipped, table_for
 
 NAME = "qwen3-4b-instruct-2507"
 ROOT = Path(__file__).parents[2]
@@ -159,4 +159,4 @@ def test_a_misspelt_figure_is_told_what_it_may_have_been_and_a_class_is_known_in
 
 
 def test_the_classes_are_those_that_ship() -> None:
-    assert {row["class"] for row in published()} == set(CLASSES)
+    assert {row["class"] for row in published()} == set(FIGURE_CLASSES)

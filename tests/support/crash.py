@@ -78,7 +78,7 @@ def contents(catalog: Path) -> Contents:
 def leftovers(catalog: Path) -> list[Path]:
     """Return what lies in a catalog that no publish wants there."""
     wanted = read_state(catalog).folders()
-    ours = {paths.DATABASE, paths.OPEN_SQL, paths.GENERATIONS, paths.MODELS, paths.STAGING, paths.LOCK}
+    ours = {paths.DATABASE, paths.OPEN_SQL, paths.GENERATIONS, paths.MODELS_FOLDER, paths.STAGING, paths.LOCK}
     generations = sorted((catalog / paths.GENERATIONS).iterdir())
     return [
         *(path for path in catalog.iterdir() if path.name not in ours),
@@ -169,7 +169,7 @@ def _check(catalog: Path, old: Contents, new: Contents, rebuilding: bool) -> Non
     published = (catalog / paths.DATABASE).exists()
     found = contents(catalog) if published else old
     assert found in (old, new), found
-    if rebuilding and (catalog / paths.MODELS).exists():
+    if rebuilding and (catalog / paths.MODELS_FOLDER).exists():
         rebuild(catalog)
         assert contents(catalog) == found
         assert leftovers(catalog) == []
