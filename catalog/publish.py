@@ -48,7 +48,7 @@ from token_catalog.catalog.state import (
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """The result of a rebuild: models shown, models found on disk only, models gone, and how many folders it deleted."""
+    """The result of a rebuild: models shown, found on disk only, and gone; and how many folders it deleted."""
 
     models: list[str]
     adopted: list[str]
