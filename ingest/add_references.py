@@ -17,7 +17,7 @@ from .new_version import NewVersion
 from .recipe.entries import check_order
 from .recipe.recipe import Recipe, errors_from
 from .references.resolve import check_vectors
-from .references.score_recipe import ScoredRecipe, ScoringContext, score_clusters, score_recipe
+from .references.score_recipe import ScoredRecipe, ScoringContext, ask_conditions, score_recipe
 from .references.scores import ScoredReference
 from .report import Report
 from .stored_model import StoredModel, revise
@@ -82,7 +82,7 @@ def _score(added: Added, stored: StoredModel, before: Sequence[ScoredReference],
         W = stored.W() if scoring else torch.empty(0, new.about["n_dims"])
     view = stored.view(placed(W, added.device), features)
     if not scoring:
-        return ScoredRecipe(recipe, score_clusters(recipe, view, context, kept), before)
+        return ScoredRecipe(recipe, ask_conditions(recipe, view, context, kept), before)
     named = {reference.name for reference in additions.references}
     unchanged = [scored for scored in before if scored.name not in named]
     return score_recipe(recipe, view, context, members=kept, references=unchanged)

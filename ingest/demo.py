@@ -9,7 +9,7 @@ from pathlib import Path
 
 from token_catalog.catalog.errors import CatalogError
 
-from .recipe.shipping import load_recipe
+from .recipe.shipping import load_recipe, shipped_recipes
 from .report import Report
 from .run import ingest
 from .source.resolve import SourceOptions
@@ -38,5 +38,5 @@ def demo_model() -> Path:
 
 def ingest_demo(catalog: Path, device: str) -> Report:
     """Catalogue the demo's model with a recipe of its own, in the place of an earlier demo's."""
-    recipe = load_recipe(NAME.lower())
+    recipe = load_recipe(shipped_recipes()[NAME.lower()])
     return ingest(catalog, str(demo_model()), SourceOptions(name=NAME), recipe=recipe, device=device, replace=True)

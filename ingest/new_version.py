@@ -23,6 +23,10 @@ class NewVersion:
     about: dict[str, Any]
     report: Report
 
+    def __post_init__(self) -> None:
+        """Say which version of the product writes it."""
+        self.about["catalog_version"] = version("token-catalog")
+
     def note(self, text: str) -> None:
         """Note what a user would want to know."""
         self.report.note(self.model, text)
@@ -43,5 +47,4 @@ class NewVersion:
 
     def write_models(self) -> None:
         """Write the row of `models`, which ends the version."""
-        self.about["catalog_version"] = version("token-catalog")
         self.write(schemas.MODELS, {key: [value] for key, value in self.about.items()})

@@ -51,11 +51,11 @@ def _relink(
         W = placed(W, device)
         known = {name: masked(features[name]) for name in ("duplicate_of", "duplicate_count", "norm")}
         linked = link(W, digests, basis, {"pcs": features["pcs"], **known}, distances)
-    chosen = linked.chosen.with_rule("as before", kept)
-    for note in linked.notes(new.model, chosen):
+    linked = replace(linked, chosen=linked.chosen.with_rule("as before", kept))
+    for note in linked.notes(new.model):
         new.note(note)
     recipe = _with_distances(stored.recipe, asked)
-    new.about |= {"recipe": recipe.dumps(), **chosen.as_row()}
+    new.about |= {"recipe": recipe.dumps(), **linked.chosen.as_row()}
     features |= linked.columns
     with new.stage("tables"):
         new.write(schemas.FEATURES, features)
@@ -71,8 +71,8 @@ def _score_again(stored: StoredModel, recipe: Recipe, view: MatrixView, native: 
         scored = score_recipe(recipe, view, ScoringContext(native, new.stage, new.note), references=before)
     except UnresolvedError as error:
         raise CatalogError(
-            f"{new.model}: linked so, it has no {error}; nothing was changed: choose other limits, or ingest it again "
-            "with optional = true in that reference"
+            f"{new.model}: linked so, it has no {error}; nothing was changed: choose other distances, or ingest it "
+            "again with optional = true in that reference"
         ) from None
     if scored.anew:
         new.note(f"references that changed with it, and were scored anew: {', '.join(scored.anew)}")

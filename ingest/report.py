@@ -1,5 +1,6 @@
 """What an ingest, or a later change, tells: what it did, chose and found, how long, and how far it is."""
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -32,10 +33,12 @@ class Report:
 
 
 def progress_bar(items: Iterable[Any], stage: str, n_items: int) -> Iterable[Any]:
-    """Return the items, with a bar that shows how far they are: in a notebook, or on a terminal's stderr.
+    """Return the items, with a bar that shows how far they are, where `bar_options` lets it show."""
+    return tqdm(items, desc=stage, total=n_items, unit="chunk", leave=False, **bar_options())
 
-    tqdm's own TQDM_DISABLE=1 turns it off.
-    """
-    # None: off where stderr is no terminal. A notebook's isn't one, but shows bars all the same.
-    disable = False if "ipykernel" in sys.modules else None
-    return tqdm(items, desc=stage, total=n_items, unit="chunk", leave=False, disable=disable)
+
+def bar_options() -> dict[str, Any]:
+    """Return tqdm's options for where bars show: in a notebook, and on a terminal's stderr, but for TQDM_DISABLE=1."""
+    if "ipykernel" in sys.modules or "TQDM_DISABLE" in os.environ:
+        return {}  # a notebook's stderr is no terminal, and what is given here goes before the environment
+    return {"disable": None}

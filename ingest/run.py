@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from dataclasses import replace as with_changes
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -147,7 +146,7 @@ def _ingest_matrix(job: Job, new: NewVersion, role: str | None, matrix: Matrix) 
         W = rows.whole()
         with new.stage("linkage"):
             linked = link(W, scanned.digests, components.vectors, features, recipe.linkage)
-        for note in linked.notes(new.model, linked.chosen):
+        for note in linked.notes(new.model):
             new.note(note)
         features |= linked.columns
         view = _view(new.model, W, features, tokens, components, recipe)
@@ -205,7 +204,6 @@ def _about(job: Job, role: str | None, matrix: Matrix, scanned: Scan) -> dict[st
         "recipe": job.recipe.dumps(),
         "device": described(job.device),
         "torch_version": torch.__version__,
-        "catalog_version": version("token-catalog"),
     }
 
 

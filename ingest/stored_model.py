@@ -6,7 +6,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from token_catalog.catalog.tables import as_rows, read_columns, read_lists, read
 from .arithmetic.arrays import Floats, Ids
 from .devices import enough_memory
 from .new_version import NewVersion
-from .recipe.recipe import AXES, Recipe, parse_recipe
+from .recipe.recipe import Recipe, parse_recipe
 from .references.matrix_view import MatrixView
 from .references.scores import ScoredReference
 from .report import Report
@@ -42,8 +42,9 @@ class StoredModel:
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        """Its row of `models`, but for the key."""
-        return read_row(self.folder, schemas.MODELS)
+        """Its row of `models`, but for the key; NULL is what an older version lacks."""
+        row = read_row(self.folder, schemas.MODELS)
+        return {column.name: row.get(column.name) for column in schemas.MODELS.columns if column.name != "model"}
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -51,11 +52,14 @@ class StoredModel:
         return parse_recipe({"reference": [], **json.loads(self.about["recipe"])})
 
     def columns(self, table: schemas.Table) -> dict[str, pa.Array]:
-        """Return the columns of a table, by name."""
-        return read_columns(self.folder, table)
+        """Return the columns of a table, by name; those that an older version lacks are NULL."""
+        columns = read_columns(self.folder, table)
+        n_rows = len(next(iter(columns.values())))
+        missing = [column for column in table.columns if column.name not in (*columns, "model")]
+        return columns | {column.name: pa.nulls(n_rows, column.type) for column in missing}
 
     def table(self, table: schemas.Table) -> pa.Table:
-        """Return a table's rows; columns that an older version lacks are NULL."""
+        """Return a table's rows, as `columns` has them."""
         return as_rows(table, self.model, self.columns(table))
 
     def W(self) -> Tensor:  # noqa: N802 (as in every paper)
@@ -100,14 +104,8 @@ class StoredModel:
 
     def view(self, W: Tensor, features: pa.Table) -> MatrixView:
         """Return the matrix as references see it, with these features."""
-        axes = {axis: self.about[f"{axis}_pc"] for axis in AXES}
-        return MatrixView(
-            W,
-            features,
-            lambda: self.table(schemas.TOKENS),
-            self.components,
-            (axes["meridian"], axes["equinox"], axes["north"]),
-        )
+        tokens = partial(self.table, schemas.TOKENS)
+        return MatrixView(W, features, tokens, self.components, self.recipe.sky.axes())
 
 
 # Writes the tables of the new version that differ from the stored one's, and changes its row of `models`.

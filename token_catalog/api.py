@@ -33,7 +33,8 @@ def connect(catalog: str | Path | None = None, model: str | None = None) -> "duc
     """Return a DuckDB connection on a private copy of a catalog's database, with its views and macros in place.
 
     `model` (a model, or a name with several) narrows every view but `models`. Others may publish meanwhile: the
-    connection goes on with the state that it opened. CatalogError where there is no such catalog or model.
+    connection goes on with the state that it opened. Its `cursor()` begins without all this: connect a second time
+    instead. CatalogError where there is no such catalog or model.
 
     >>> connection = connect(catalog, model="m")
     >>> connection.sql("select count(*) from tokens").fetchall()
@@ -211,7 +212,7 @@ class Model:
         """
         from token_catalog.queries.verify import verify
 
-        return list(verify(self.catalog.path, self.name, None if figures is None else Path(figures)))
+        return list(verify(self.catalog.path, self.name, _path(figures)))
 
     def export(self, to: str, output: str | Path | None = None, *, replace: bool = False) -> list[Path]:
         """Write the model to files that other tools read; return their paths.
@@ -223,7 +224,7 @@ class Model:
 
         if to not in TARGETS:
             raise CatalogError(f"`to={to}`: unknown; one of {', '.join(TARGETS)}")
-        path = None if output is None else Path(output)
+        path = _path(output)
         if to == "parquet":
             return export_parquet(self.catalog.path, self.name, path, replace=replace)
         return export_tensors(self.catalog.path, self.name, path, replace=replace)
@@ -233,3 +234,7 @@ class Model:
         from token_catalog.catalog.publish import remove
 
         return remove(self.catalog.path, self.name)
+
+
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path).expanduser()

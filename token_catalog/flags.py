@@ -81,4 +81,5 @@ def _as_typed(node: ast.expr) -> str:
 
 def _plain(value: str) -> str:
     """Return a value without the quotes that it has in Python."""
-    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
+    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    return value[1:-1] if quoted and value[1:-1].strip() else value

@@ -28,13 +28,14 @@ class Linked:
     diameters: dict[str, Any]
     chosen: ChosenDistances
 
-    def notes(self, model: str, chosen: ChosenDistances) -> Iterator[str]:
+    def notes(self, model: str) -> Iterator[str]:
         """Yield what a user would want to know: how far the model was linked, and where that found nothing."""
-        yield str(chosen)
+        yield str(self.chosen)
         distance = self.columns["nn_distance"]
         if len(distance) > 1 and np.ma.getmaskarray(distance).all():
             yield (
-                f"no two different rows are nearer than {chosen.radius:g}; `relink({model!r}, radius=R)` links further"
+                f"no two different rows are nearer than {self.chosen.radius:g}; "
+                f"`relink({model!r}, radius=R)` links further"
             )
 
 

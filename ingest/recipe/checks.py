@@ -1,7 +1,9 @@
 """What a recipe's keys may hold: checks of their types, each naming the key that is wrong."""
 
 import math
+import os
 from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 from token_catalog.catalog.errors import CatalogError
@@ -23,21 +25,21 @@ def as_table(value: object, key: str) -> Mapping[str, Any]:
 
 def as_tables(value: object, key: str) -> list[Mapping[str, Any]]:
     """Return an array of tables."""
-    if not isinstance(value, list) or not all(isinstance(entry, Mapping) for entry in value):
+    if not isinstance(value, list | tuple) or not all(isinstance(entry, Mapping) for entry in value):
         raise CatalogError(f"{key}: is no array of tables; write [[{key}]] above each")
-    return value
+    return list(value)
 
 
 def as_integer(value: object, key: str) -> int:
     """Return a whole number."""
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not isinstance(value, Integral) or isinstance(value, bool):
         raise CatalogError(f"{key}: {value!r} is no whole number")
-    return value
+    return int(value)
 
 
 def as_number(value: object, key: str) -> float:
     """Return a number; what is past fp64 is infinite."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if not isinstance(value, Real) or isinstance(value, bool):
         raise CatalogError(f"{key}: {value!r} is no number")
     try:
         return float(value)
@@ -60,6 +62,11 @@ def as_text(value: object, key: str) -> str:
     if not value:
         raise CatalogError(f"{key}: is empty")
     return value
+
+
+def as_path(value: object, key: str) -> str:
+    """Return a path as text."""
+    return as_text(os.fspath(value) if isinstance(value, os.PathLike) else value, key)
 
 
 def as_switch(value: object, key: str) -> bool:

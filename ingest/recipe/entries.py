@@ -10,7 +10,7 @@ from typing import Any
 
 from token_catalog.catalog.errors import CatalogError, listed
 
-from .checks import as_finite, as_integer, as_switch, as_table, as_text, check_known
+from .checks import as_finite, as_integer, as_path, as_switch, as_table, as_text, check_known
 
 # The clusters that each reference makes: REF:cosine-mode and so on.
 CLASSES = ("cosine-mode", "dot-mode", "dot-self")
@@ -185,8 +185,8 @@ def _table_value(kind: str, table: Mapping[str, Any], key: str, folder: Path) ->
         if name not in table:
             raise CatalogError(f"{key}.{name}: missing; {kind} = {{ {', '.join(f'{k} = …' for k in keys)} }}")
     if kind == "vector":
-        file, name = (as_text(table[k], f"{key}.{k}") for k in keys)
-        return {"file": str((folder / file).absolute()), "key": name}
+        file, name = as_path(table["file"], f"{key}.file"), as_text(table["key"], f"{key}.key")
+        return {"file": str((folder / Path(file).expanduser()).absolute()), "key": name}
     numbers = {name: as_finite(table[name], f"{key}.{name}") for name in keys}
     around = 180 if kind == "first_in_box" else 360
     for name, most in (("lat", 90), ("lon", around)):

@@ -71,6 +71,13 @@ class LinkageDistances:
     radius: float | None = None
     threshold: float | None = None
 
+    def __post_init__(self) -> None:
+        """Take any kind of number; CatalogError where one is none: what is stored must be read again."""
+        for name in DISTANCES:
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, as_number(value, name))
+
     def check(self, written: str = "`{}={:g}`") -> None:
         """Raise CatalogError where no linkage can be so; `written` is how a name and its number are told."""
         for name, value in self.as_dict().items():

@@ -48,7 +48,7 @@ def recipe_for(name: str, source: str, n_tokens: int, n_dims: int) -> Recipe | N
     for slug in shipped_recipes():
         model = shipped_model(slug)
         if model.automatic and model.name.lower() in names and (model.n_tokens, model.n_dims) == (n_tokens, n_dims):
-            return replace(load_recipe(slug), origin=slug)
+            return replace(load_recipe(shipped_recipes()[slug]), origin=slug)
     return None
 
 
@@ -65,9 +65,7 @@ def load_recipe(recipe: str | Path | Mapping[str, Any]) -> Recipe:
     """
     table, path = _read(recipe)
     with errors_from(str(path or "")):
-        loaded = parse_recipe(table, path.parent if path else Path())
-        if "model" in table:
-            _model(table["model"])
+        loaded = _parse(table, path)
         check_order(loaded.references, [cluster.name for cluster in loaded.clusters])
         return replace(loaded, origin=str(path or ""))
 
@@ -79,15 +77,22 @@ def load_additions(recipe: str | Path | Mapping[str, Any]) -> Recipe:
         for key in ("sky", "linkage"):
             if key in table:
                 raise CatalogError(f"{key}: was settled by the ingest; leave it out here")
-        additions = parse_recipe({"reference": [], **table}, path.parent if path else Path())
+        additions = _parse({"reference": [], **table}, path)
         return replace(additions, origin=str(path or ""))
+
+
+def _parse(table: Mapping[str, Any], path: Path | None) -> Recipe:
+    """Check a recipe that stands in a file, or in none."""
+    if "model" in table:
+        _model(table["model"])
+    return parse_recipe(table, path.parent if path else Path())
 
 
 def _read(recipe: str | Path | Mapping[str, Any]) -> tuple[Mapping[str, Any], Path | None]:
     """Return what a recipe holds, and the file that was meant."""
     if isinstance(recipe, Mapping):
         return recipe, None
-    path = Path(recipe)
+    path = Path(recipe).expanduser()
     if not path.is_file():
         path = shipped_recipes().get(str(path), path)
     try:

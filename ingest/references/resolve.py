@@ -15,7 +15,7 @@ from token_catalog.catalog.errors import CatalogError
 
 from ..arithmetic.arrays import Floats, Vector
 from ..arithmetic.means import centroid
-from ..recipe.entries import TOKEN_KINDS, Reference
+from ..recipe.entries import Reference
 from ..source.matrix import read_vector
 from .clusters import Clusters
 from .matrix_view import MatrixView
@@ -67,15 +67,16 @@ def resolve_reference(reference: Reference, matrix: MatrixView, clusters: Cluste
 
 def token_of(reference: Reference, matrix: MatrixView) -> int | None:
     """Return the token whose row is the reference; None where its kind is no token's."""
-    if reference.kind not in TOKEN_KINDS:
-        return None
-    if reference.kind == "text":
-        tokens = matrix.tokens()
-        token = _token_of_text(reference.value, tokens["text"].to_pylist(), tokens["roundtrips"].to_pylist())
-    elif reference.kind == "first_in_box":
-        token = _first_in_box(reference.value, matrix.features)
-    else:
-        token = int(reference.value)
+    match reference.kind:
+        case "text":
+            tokens = matrix.tokens()
+            token = _token_of_text(reference.value, tokens["text"].to_pylist(), tokens["roundtrips"].to_pylist())
+        case "first_in_box":
+            token = _first_in_box(reference.value, matrix.features)
+        case "token":
+            token = int(reference.value)
+        case _:
+            return None
     if token >= len(matrix.features):
         raise CatalogError(f"{token}: W has rows 0 to {len(matrix.features) - 1}")
     return token

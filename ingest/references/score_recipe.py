@@ -58,7 +58,7 @@ class ScoredRecipe:
     def write_references(self, version: NewVersion) -> None:
         """Write `reference_vectors` and `scores`."""
         keys = [column.name for column in schemas.REFERENCE_VECTORS.columns if column.name not in _KEYS_OF_A_REFERENCE]
-        columns: dict[str, Any] = {key: [scored.row[key] for scored in self.references] for key in keys}
+        columns: dict[str, Any] = {key: [scored.row.get(key) for scored in self.references] for key in keys}
         columns["vector"] = lists_of(np.stack(columns["vector"])) if self.references else []
         columns["reference"] = [scored.name for scored in self.references]
         version.write(schemas.REFERENCE_VECTORS, columns)
@@ -83,14 +83,14 @@ def score_recipe(
     clusters are resolved again, and scored again where their vector is another now. CatalogError where a condition
     can't be asked; UnresolvedError where a reference can't be had, and isn't optional.
     """
-    members = score_clusters(recipe, matrix, context, members or {})
+    members = ask_conditions(recipe, matrix, context, members or {})
     known = {scored.name: scored for scored in references}
     scored = resolve_and_score(recipe.references, matrix, Clusters(matrix.features, members), context, known)
     anew = [one.name for one in scored if one.name not in known or known[one.name].scores is not one.scores]
     return ScoredRecipe(recipe, members, scored, anew)
 
 
-def score_clusters(
+def ask_conditions(
     recipe: Recipe, matrix: MatrixView, context: ScoringContext, known: Mapping[str, Ids]
 ) -> dict[str, Ids]:
     """Return the tokens of a recipe's clusters, by name; those `known` stay."""

@@ -37,6 +37,7 @@ from tqdm.auto import tqdm
 
 from token_catalog.catalog.errors import CatalogError
 
+from ..report import bar_options
 from .matrix import (
     LENGTH_BYTES,
     Matrix,
@@ -151,7 +152,7 @@ class HubModel:
                 sink.write(header)
                 done = 0
             with tqdm(
-                initial=done, total=total, unit="B", unit_scale=True, desc=f"fetch {name}", disable=None
+                initial=done, total=total, unit="B", unit_scale=True, desc=f"fetch {name}", **bar_options()
             ) as progress:
                 for piece in self._stream(file, stored.start + done, stored.stop):
                     sink.write(piece)
@@ -199,10 +200,10 @@ class HubModel:
 
 
 class _TerminalBar(tqdm):  # type: ignore[type-arg]
-    """A progress bar where stderr is a terminal; the hub's own show everywhere."""
+    """A progress bar where ours show; the hub's own show everywhere."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **{"disable": None, **options})
+        super().__init__(*args, **{**bar_options(), **options})
 
 
 def fetch(repo: str, revision: str | None) -> HubModel:

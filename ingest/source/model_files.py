@@ -10,7 +10,7 @@ CONFIG = "config.json"
 INDEX = "model.safetensors.index.json"
 TOKENIZER_JSON = "tokenizer.json"
 # A tokenizer can be made of any of these: patterns of names.
-VOCABULARY_FILES = (TOKENIZER_JSON, "tekken.json", "vocab.*", "*.model")
+VOCABULARY_FILES = (TOKENIZER_JSON, "tekken.json", "vocab.json", "vocab.txt", "*.model")
 # All that a tokenizer's files may be.
 TOKENIZER_FILES = (
     *VOCABULARY_FILES, "*.tiktoken", "merges.txt",

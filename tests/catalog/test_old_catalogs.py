@@ -6,14 +6,19 @@ cluster, equal rows, a row of zeros and one with a NaN; it was ingested with a t
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
+import token_catalog
 from tests.support.command_line import run
 from tests.support.crash import leftovers
 from tests.support.helpers import answers, in_shell, ingest_bare, rows
+from token_catalog.catalog import schemas
 from token_catalog.catalog.publish import rebuild
 from token_catalog.catalog.schemas import TABLES
 from token_catalog.ingest.recipe.entries import Reference
@@ -122,3 +127,19 @@ def test_rebuilt_it_says_which_tokens_its_references_are(old: Path) -> None:
     assert rows(old, tokens) == [("boxed", boxed), ("tok", given), ("txt", spelt)]
     ingest_bare(old, torch.eye(4), "new", recipe=Recipe(references=(Reference("r", "token", 2),)))
     assert rows(old, tokens) == [("boxed", boxed), ("r", 2), ("tok", given), ("txt", spelt)]
+
+
+def test_a_catalog_from_before_a_column_was_added_can_be_changed(
+    old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the files lack is NULL in the new version, whichever command writes it."""
+    for name in ("FEATURES", "MODELS", "REFERENCE_VECTORS"):
+        table = getattr(schemas, name)
+        newer = replace(table, columns=(*table.columns, schemas.Column("newer", pa.float64(), "added later")))
+        monkeypatch.setattr(schemas, name, newer)
+    catalog = token_catalog.open(old)
+    catalog["small"].relink(radius=0.02)
+    catalog["small"].add_references({"reference": [{"name": "new", "pc": 1}]})
+    for name in ("features", "models", "reference_vectors"):
+        (path,) = catalog.files(name)
+        assert set(pq.read_table(path)["newer"].to_pylist()) == {None}

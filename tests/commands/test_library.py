@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -106,6 +107,28 @@ def test_a_model_is_removed_and_the_catalog_rebuilt(cat: Catalog, tmp_path: Path
     cat.ingest(tmp_path / "W.safetensors", name="n", with_tokenizer=False, with_vectors=False)
     assert cat.models() == ["n"]
     assert cat.files("vectors") == []
+
+
+def test_what_is_stored_can_be_read_again(cat: Catalog) -> None:
+    for bad in (True, "0.3"):
+        with pytest.raises(CatalogError, match=r"radius: .* is no number"):
+            cat["m"].relink(radius=bad)  # type: ignore[arg-type]
+    cat["m"].relink(radius=np.float32(0.5))
+    token = np.int64(9)
+    cat["m"].add_references({"reference": ({"name": "n", "token": token},)})
+    with cat.connect() as connection:
+        assert connection.execute("select linkage_radius from models").fetchall() == [(0.5,)]
+        assert connection.execute("select token_id from reference_vectors where reference = 'n'").fetchall() == [(9,)]
+
+
+def test_what_methods_return_has_a_name() -> None:
+    assert token_catalog.Report.__name__ == "Report"
+    assert {token_catalog.Line.__module__, token_catalog.Rebuilt.__module__} == {
+        "token_catalog.queries.verify",
+        "token_catalog.catalog.publish",
+    }
+    with pytest.raises(AttributeError, match="has no attribute 'Raport'"):
+        token_catalog.Raport  # noqa: B018
 
 
 def test_errors_name_parameters(cat: Catalog, tmp_path: Path) -> None:
