@@ -143,3 +143,14 @@ def test_a_catalog_from_before_a_column_was_added_can_be_changed(
     for name in ("features", "models", "reference_vectors"):
         (path,) = catalog.files(name)
         assert set(pq.read_table(path)["newer"].to_pylist()) == {None}
+
+
+def test_rebuilt_its_views_have_the_columns_that_came_later(old: Path) -> None:
+    rebuild(old)
+    kinds = dict(rows(old, "select distinct cluster, kind from cluster_members"))
+    assert None not in kinds.values()
+    assert kinds == dict(rows(old, "select cluster, kind from clusters"))
+    named = {"largest-component": "largest-component", "north": "recipe", "tok:dot-self": "dot-self"}
+    assert {name: kinds[name] for name in named} == named
+    ranked = rows(old, "select component_rank, component from components order by n_tokens desc, component")
+    assert [rank for rank, _ in ranked] == [*range(1, len(ranked) + 1)]
