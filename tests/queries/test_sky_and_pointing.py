@@ -85,6 +85,10 @@ def test_a_vector_meets_only_models_of_its_own_length(two: Path) -> None:
     assert {row[0] for row in rows(two, "select distinct model from point_at([1, 2, 3, 4, 5])")} == {"small"}
     assert rows(two, "from point_at([1, 2, 3])") == []
     assert rows(two, "from point_at_token(100000)") == []
+    each = (
+        "point_at_each([{'model': 'wide', 'numbers': [1, 2, 3, 4, 5]}, {'model': 'small', 'numbers': [1, 2, 3, 4, 5]}])"
+    )
+    assert rows(two, f"from {each} order by token_id") == rows(two, "from point_at([1, 2, 3, 4, 5]) order by token_id")
 
 
 def test_pointing_along_zero_gives_zero_dots_and_no_cosine(two: Path) -> None:
@@ -257,6 +261,7 @@ def test_every_relation_answers_in_little_memory_with_the_variable_model(minilm:
         "nearest(505, 5)",
         "overlap('unused', 'largest-component')",
         "point_at((select vector from reference_vectors where reference = 'mean'))",
+        "point_at_each((select list(struct_pack(model := model, numbers := vector)) from reference_vectors))",
         "point_at_token(505)",
         "same_dot_as(505)",
     ]
