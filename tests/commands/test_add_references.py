@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from tests.support.command_line import refused, run
 from tests.support.helpers import bf16_matrix, ingest_bare, rows
-from tests.support.hub_server import save_model
+from tests.support.models import EMBEDDING, UNEMBEDDING, matrix_of, save_tensors, save_tokenizer
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.paths import LOCK
 from token_catalog.catalog.publish import remove
@@ -27,6 +27,7 @@ from token_catalog.ingest.relink import relink
 from token_catalog.ingest.run import ingest
 from token_catalog.ingest.source.resolve import SourceOptions
 
+pytestmark = pytest.mark.usefixtures("tables_only")
 N_TOKENS, N_DIMS = 120, 12
 LIMITS, WIDER = LinkageDistances(0.03, 0.01), LinkageDistances(0.5, 0.12)
 BASE: list[dict[str, Any]] = [
@@ -334,13 +335,14 @@ def test_a_model_that_changed_meanwhile_is_not_overwritten(
 
 def test_both_matrices_of_an_untied_model_get_them_or_neither(tmp_path: Path) -> None:
     catalog = tmp_path / "c"
-    source = str(save_model(tmp_path / "untied"))
-    ingest(catalog, source, SourceOptions(name="p"), recipe=recipe(BASE[:2]))
+    folder = save_tensors(tmp_path / "untied", {EMBEDDING: matrix_of(1), UNEMBEDDING: matrix_of(2)})
+    save_tokenizer(folder, 40)
+    ingest(catalog, str(folder), SourceOptions(name="p"), recipe=recipe(BASE[:2]))
     entries = [{"name": "new", "text": "w5"}, {"name": "near", "centroid": "new:dot-mode"}]
     assert add_references(catalog, "p", recipe(entries)).models == ["p/input", "p/output"]
     assert rows(catalog, "select model, count(*) from scores group by model order by model") == [
-        ("p/input", 4 * 3000),
-        ("p/output", 4 * 3000),
+        ("p/input", 4 * 40),
+        ("p/output", 4 * 40),
     ]
     assert rows(
         catalog,
