@@ -60,6 +60,8 @@ def format_value(found: object, published: str) -> str:
 
     >>> format_value(1.08728312345, "1.087283"), format_value([1, 2], "1 2"), format_value(None, "3")
     ('1.08728312', '1 2', '-')
+    >>> format_value(True, "true")
+    'true'
     """
     if found is None:
         return "-"

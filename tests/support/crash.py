@@ -164,9 +164,10 @@ def _what_lies(catalog: Path) -> str:
     return re.sub("[0-9TZ]{21,}-[0-9a-f]{8}|[0-9a-f]{32}", "…", "\n".join((*sorted(staged), *sorted(lying), *links)))
 
 
-def _check(catalog: Path, old: Contents, new: Contents, rebuilding: bool) -> None:
+def _check(catalog: Path, old: Contents, new: Contents, had_database: bool, rebuilding: bool) -> None:
     """Check that a catalog is whole after a kill, goes on as if nothing had been, and clears what was left."""
     published = (catalog / paths.DATABASE).exists()
+    assert published or not had_database
     found = contents(catalog) if published else old
     assert found in (old, new), found
     if rebuilding and (catalog / paths.MODELS_FOLDER).exists():
@@ -201,6 +202,7 @@ def kill_everywhere(folder: Path, scenario: str) -> tuple[int, int]:
     template = folder / "template"
     if before and _in_child(before, template):
         sys.exit("can't even begin")
+    had_database = (template / paths.DATABASE).exists()
     seen = set()
     for step in count(1):
         catalog = folder / str(step)
@@ -210,7 +212,7 @@ def kill_everywhere(folder: Path, scenario: str) -> tuple[int, int]:
         assert_no_torn_table(catalog)
         if (lies := _what_lies(catalog)) not in seen:
             seen.add(lies)
-            if _in_child(_check, catalog, old, new, len(seen) % 2 == 0):
+            if _in_child(_check, catalog, old, new, had_database, len(seen) % 2 == 0):
                 sys.exit(f"{scenario}, killed before step {step}: see {catalog}")
         rmtree(catalog, ignore_errors=True)
         if ended != -signal.SIGKILL:
