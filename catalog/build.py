@@ -11,11 +11,11 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 
-from token_catalog.catalog import paths
-from token_catalog.catalog.errors import CatalogError
-from token_catalog.catalog.quoting import identifier, quoted
-from token_catalog.catalog.schemas import MODELS, TABLES, Column, Table, sql_type
-from token_catalog.catalog.tables import read_row, reading
+from . import paths
+from .errors import CatalogError
+from .quoting import identifier, quoted
+from .schemas import MODELS, TABLES, Column, Table, sql_type
+from .tables import read_row, reading
 
 # Shells from 1.2 on read it; duckdb 2's own default shuts out every shell before it.
 STORAGE_VERSION = "v1.2.0"

@@ -17,9 +17,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from token_catalog.catalog.errors import CatalogError
-from token_catalog.catalog.sandbox import nodes, parsed, shut_off
-from token_catalog.catalog.schemas import FEATURES, TOKENS
+from .errors import CatalogError
+from .sandbox import nodes, parsed, shut_off
+from .schemas import FEATURES, TOKENS
 
 CONDITIONS = "conditions.json"
 READY = "ready\n"

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from token_catalog.catalog import paths
-from token_catalog.catalog.state import State, current_generation, is_being_published, state_of
+from . import paths
+from .state import State, current_generation, is_being_published, state_of
 
 # What else is in staging, written under the catalog's lock.
 SWAP = "swap-"

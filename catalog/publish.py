@@ -19,11 +19,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from token_catalog.catalog import paths
-from token_catalog.catalog.build import build_database, open_sql
-from token_catalog.catalog.disk import link_or_copy, sync_file, write_text
-from token_catalog.catalog.errors import CatalogError, listed
-from token_catalog.catalog.garbage import (
+from . import paths
+from .build import build_database, open_sql
+from .disk import link_or_copy, sync_file, write_text
+from .errors import CatalogError, listed
+from .garbage import (
     LOCK_SUFFIX,
     SWAP,
     clear,
@@ -33,7 +33,7 @@ from token_catalog.catalog.garbage import (
     version_name,
     versions_on_disk,
 )
-from token_catalog.catalog.state import (
+from .state import (
     State,
     Version,
     current_generation,

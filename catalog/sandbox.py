@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from token_catalog.catalog.errors import CatalogError
-from token_catalog.catalog.quoting import quoted
+from .errors import CatalogError
+from .quoting import quoted
 
 if TYPE_CHECKING:
     import duckdb

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from token_catalog.catalog.conditions import CONDITION_TABLES, CONDITIONS, READY
-from token_catalog.catalog.errors import CatalogError
+from .conditions import CONDITION_TABLES, CONDITIONS, READY
+from .errors import CatalogError
 
 SECONDS = 60.0
 

@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from token_catalog.catalog import paths
-from token_catalog.catalog.errors import CatalogError
+from . import paths
+from .errors import CatalogError
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def table_files(catalog: Path, table_name: str, name: str | None = None) -> list
 
     A model without that table has none. CatalogError where there is no such catalog, table or model.
     """
-    from token_catalog.catalog.schemas import TABLES  # pyarrow, which takes a while: not for what only reads a state
+    from .schemas import TABLES  # pyarrow, which takes a while: not for what only reads a state
 
     catalog = require(catalog)
     files = {table.name: table.file_name for table in TABLES}

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from token_catalog.catalog import schemas
-from token_catalog.catalog.disk import sync_file
-from token_catalog.catalog.errors import CatalogError
+from . import schemas
+from .disk import sync_file
+from .errors import CatalogError
 
 # DuckDB reads a row group per thread and skips those that a filter rules out: 152k tokens are five.
 ROW_GROUP = 32_768

@@ -9,8 +9,9 @@ from pathlib import Path
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.paths import slug
 from token_catalog.catalog.state import read_state, require
-from token_catalog.queries.flat_table import to_parquet
-from token_catalog.queries.tensors import STEMS, notebook_tensors, save_tensors
+
+from .flat_table import to_parquet
+from .tensors import STEMS, notebook_tensors, save_tensors
 
 TARGETS = ("tensors", "parquet")
 _TENSORS = "tensors"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from token_catalog.catalog import schemas
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.quoting import identifier, quoted
-from token_catalog.queries.session import asked, copy_rows
+
+from .session import asked, copy_rows
 
 if TYPE_CHECKING:
     import duckdb

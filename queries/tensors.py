@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from token_catalog.catalog.errors import CatalogError
-from token_catalog.queries.session import asked
+
+from .session import asked
 
 if TYPE_CHECKING:
     import duckdb

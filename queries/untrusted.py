@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.sandbox import nodes, parsed, shut_off
 from token_catalog.catalog.state import read_state, require
-from token_catalog.queries.session import connected
+
+from .session import connected
 
 if TYPE_CHECKING:
     import duckdb

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from token_catalog.catalog.errors import CatalogError, plain
 from token_catalog.catalog.state import read_state, require
-from token_catalog.queries.figures import Figure, read_figures, table_for
-from token_catalog.queries.tolerances import Verdict, format_value, judge
-from token_catalog.queries.untrusted import check_query, sandboxed_catalog
+
+from .figures import Figure, read_figures, table_for
+from .tolerances import Verdict, format_value, judge
+from .untrusted import check_query, sandboxed_catalog
 
 if TYPE_CHECKING:
     import duckdb

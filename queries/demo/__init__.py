@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from token_catalog.catalog import paths
-from token_catalog.queries.session import run_query
+
+from ..session import run_query
 
 _QUESTIONS = Path(__file__).parent
 
