@@ -91,17 +91,7 @@ def certified(
     scored = np.empty(n_tokens, np.bool_)
     n_rows = block_rows(W)
     for part in progress_bar(blocks(n_tokens, n_rows), "scores", -(-n_tokens // n_rows)):
-        w16 = W[part].to(torch.bfloat16)
-        rows = w16.double()
-        lengths = torch.linalg.vector_norm(rows, dim=1)
-        finite = torch.isfinite(lengths)  # a sum of squares of bf16 doesn't overflow in fp64
-        if not finite.all():
-            w16, rows = (torch.where(finite[:, None], x, torch.zeros_like(x)) for x in (w16, rows))
-            lengths = torch.where(finite, lengths, 0.0)
-        dots, dots16 = dots_bf16(rows, h16, lengths)
-        _, cosines16 = dots_bf16(
-            quotient_bf16(w16, divisors[part]).double(), r16, torch.full_like(lengths, UNIT_LENGTH)
-        )
+        finite, lengths, dots, dots16, cosines16 = _products(W[part], divisors[part], h16, r16)
         cosines = (dots / (lengths[:, None] * h_norm)).clamp_(-1, 1)
         for all_, some in ((dot, dots), (cosine, cosines), (dot16, dots16), (cosine16, cosines16), (scored, finite)):
             all_[part] = some.cpu().numpy()
@@ -117,6 +107,27 @@ def certified(
         }
         for i in range(len(query_vectors))
     ]
+
+
+def _products(
+    rows_as_stored: Tensor, divisors: Tensor, h16: Tensor, r16: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return of a block of rows: which are finite in bf16, their norms, dots, dots in bf16 and cosines in bf16.
+
+    `divisors` (n_rows,) are the rows' rounded norms, or 1; `h16`, `r16` (n_dims, n), the query vectors in columns. A row
+    that isn't finite counts as zero.
+    """
+    w16 = rows_as_stored.to(torch.bfloat16)
+    rows = w16.double()
+    lengths = torch.linalg.vector_norm(rows, dim=1)
+    finite = torch.isfinite(lengths)  # a sum of squares of bf16 doesn't overflow in fp64
+    if not finite.all():
+        w16, rows = (torch.where(finite[:, None], x, torch.zeros_like(x)) for x in (w16, rows))
+        lengths = torch.where(finite, lengths, 0.0)
+    dots, dots16 = dots_bf16(rows, h16, lengths)
+    units = quotient_bf16(w16, divisors).double()
+    _, cosines16 = dots_bf16(units, r16, torch.full_like(lengths, UNIT_LENGTH))
+    return finite, lengths, dots, dots16, cosines16
 
 
 def native(W: Tensor, query_vectors: Sequence[QueryVector], device: torch.device) -> list[Scores]:
