@@ -114,8 +114,8 @@ def _products(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return of a block of rows: which are finite in bf16, their norms, dots, dots in bf16 and cosines in bf16.
 
-    `divisors` (n_rows,) are the rows' rounded norms, or 1; `h16`, `r16` (n_dims, n), the query vectors in columns. A row
-    that isn't finite counts as zero.
+    `divisors` (n_rows,) are the rows' rounded norms, or 1; `h16`, `r16` (n_dims, n), the query vectors in columns. A
+    row that isn't finite counts as zero.
     """
     w16 = rows_as_stored.to(torch.bfloat16)
     rows = w16.double()
