@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import CommandLine
-from tests.support.crash import SCENARIOS, assert_no_torn_table, contents, leftovers, publish
+from tests.support.crash import RARE, SCENARIOS, assert_no_torn_table, contents, leftovers, publish
 from tests.support.helpers import bf16_matrix, in_shell, rows, save_bare
 from token_catalog import cli, exits
 from token_catalog.catalog import paths
@@ -114,7 +114,7 @@ def test_a_change_killed_at_any_step_leaves_a_whole_catalog_and_is_cleared_by_th
     told, errors = killed[scenario].communicate(timeout=600)
     assert not killed[scenario].returncode, errors
     n_steps, n_states = map(int, told.split())
-    assert n_steps > n_states > 10  # if the audit hook saw no step, nothing was killed
+    assert n_steps > n_states > (3 if scenario in RARE else 10)  # if the audit hook saw no step, nothing was killed
 
 
 def test_ten_publishers_at_once_all_land(tmp_path: Path) -> None:
