@@ -25,8 +25,11 @@ RecipeLike = str | Path | Mapping[str, Any]
 
 
 def open(catalog: str | Path | None = None) -> "Catalog":  # noqa: A001 (token_catalog.open, as gzip.open)
-    """Return the catalog in a folder, which the first ingest makes; by default $TOKEN_CATALOG, else ./token-catalog."""
-    return Catalog(default_catalog() if catalog is None else Path(catalog).expanduser())
+    """Return the catalog in a folder, which the first ingest makes; by default $TOKEN_CATALOG, else ./token-catalog.
+
+    A relative folder is found from where one is now, wherever one goes later.
+    """
+    return Catalog((default_catalog() if catalog is None else Path(catalog).expanduser()).absolute())
 
 
 def connect(catalog: str | Path | None = None, model: str | None = None) -> "duckdb.DuckDBPyConnection":
@@ -57,8 +60,11 @@ class Catalog:
     path: Path
 
     def models(self) -> list[str]:
-        """Return the catalogued matrices, sorted: NAME, or NAME/input and NAME/output where untied."""
-        return sorted(read_state(require(self.path)).models)
+        """Return the catalogued matrices, sorted: NAME, or NAME/input and NAME/output where untied.
+
+        There are none before the first ingest has made the folder.
+        """
+        return sorted(read_state(self.path).models)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.models())
@@ -67,7 +73,7 @@ class Catalog:
         return len(self.models())
 
     def __contains__(self, name: object) -> bool:
-        versions = read_state(require(self.path)).models
+        versions = read_state(self.path).models
         return any(name in (model, version.name) for model, version in versions.items())
 
     def __getitem__(self, name: str) -> "Model":

@@ -60,7 +60,7 @@ def test_a_recipe_may_be_a_dict(made: Path) -> None:
 
 
 def test_open_takes_the_folder_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert token_catalog.open() == Catalog(Path("token-catalog"))
+    assert token_catalog.open() == token_catalog.open("token-catalog") == Catalog(Path.cwd() / "token-catalog")
     monkeypatch.setenv("TOKEN_CATALOG", "/elsewhere/c")
     assert token_catalog.open() == Catalog(Path("/elsewhere/c"))
     assert token_catalog.open("~/c") == Catalog(Path.home() / "c")
@@ -153,7 +153,9 @@ def test_errors_name_parameters(cat: Catalog, tmp_path: Path) -> None:
 
 
 def test_where_there_is_no_catalog_what_makes_one_is_named(tmp_path: Path) -> None:
-    for ask in (Catalog.models, Catalog.connect, lambda catalog: catalog["m"], lambda catalog: catalog.files("tokens")):
+    assert token_catalog.open(tmp_path / "none").models() == []
+    assert "m" not in token_catalog.open(tmp_path / "none")
+    for ask in (Catalog.connect, Catalog.rebuild, lambda catalog: catalog["m"], lambda catalog: catalog.files("tokens")):
         with pytest.raises(CatalogError, match=r"no catalog \(nothing is there\); `ingest\(SOURCE\)` makes one"):
             ask(token_catalog.open(tmp_path / "none"))
 
