@@ -30,6 +30,7 @@ W = bf16_matrix(200, 8)
 ARGUMENTS = {
     "at_lat": "0.0", "at_lon": "0.0", "diameter": "180.0", "angle": "180.0", "h": "[1.0, 2, 3, 4, 5, 6, 7, 8]",
     "token": "0", "k": "3", "distance": "0.001",
+    "query_vectors": "[struct_pack(model := null::varchar, numbers := [1.0, 2, 3, 4, 5, 6, 7, 8])]",
     "cluster_name": "'mean:dot-mode'", "other_name": "'mean:cosine-mode'",
 }  # fmt: skip
 

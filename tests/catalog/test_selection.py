@@ -380,7 +380,7 @@ def test_the_database_is_closed_even_to_what_its_first_reader_would_miss(
     condition: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = pa.table({"a": [1]})
-    monkeypatch.setattr(conditions, "_check", lambda *_: None)
+    monkeypatch.setattr(conditions, "_check_condition", lambda *_: None)
     with conditions.sandboxed_tables([FEATURES_MADE, TOKENS_MADE]) as connection:
         answer = conditions._answer(connection, condition, set())
     assert re.search("disabled|locked|does not exist|Cannot|cannot", answer["error"])

@@ -155,7 +155,12 @@ def test_errors_name_parameters(cat: Catalog, tmp_path: Path) -> None:
 def test_where_there_is_no_catalog_what_makes_one_is_named(tmp_path: Path) -> None:
     assert token_catalog.open(tmp_path / "none").models() == []
     assert "m" not in token_catalog.open(tmp_path / "none")
-    for ask in (Catalog.connect, Catalog.rebuild, lambda catalog: catalog["m"], lambda catalog: catalog.files("tokens")):
+    for ask in (
+        Catalog.connect,
+        Catalog.rebuild,
+        lambda catalog: catalog["m"],
+        lambda catalog: catalog.files("tokens"),
+    ):
         with pytest.raises(CatalogError, match=r"no catalog \(nothing is there\); `ingest\(SOURCE\)` makes one"):
             ask(token_catalog.open(tmp_path / "none"))
 
