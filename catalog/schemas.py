@@ -186,6 +186,22 @@ PRINCIPAL_COMPONENTS = Table(
     ),
 )
 
+DIMENSIONS = Table(
+    "dimensions",
+    "One row per column of W: the values that its finite rows have there. -0.0 is 0.0.",
+    (
+        MODEL,
+        Column("dim", pa.int32(), "column of W, from 0"),
+        Column("least", pa.float64(), "the least value, as stored"),
+        Column("most", pa.float64(), "the most, as stored"),
+        Column("mean", pa.float64(), "mean of the values, in fp64"),
+        Column("std", pa.float64(), "standard deviation of the values (1/N, as the PCA), in fp64"),
+        Column("n_values", pa.int32(), "different values"),
+        Column("n_lattice", pa.int32(), "different points of the bf16 lattice among them; NULL unless dtype is bf16"),
+        Column("extent_steps", pa.int32(), "lattice steps from least to most; NULL unless dtype is bf16"),
+    ),
+)
+
 REFERENCE = Column("reference", pa.string(), "the reference vector's name in the recipe")
 
 REFERENCE_VECTORS = Table(
@@ -282,6 +298,7 @@ TABLES = (
     FEATURES,
     PRINCIPAL_COMPONENTS,
     COMPONENT_DIAMETERS,
+    DIMENSIONS,
     REFERENCE_VECTORS,
     SCORES,
     RECIPE_CLUSTERS,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from token_catalog.catalog.tables import as_rows, lists_of, vector_row_group
 
 from .arithmetic.arrays import blocks
 from .devices import described, enough_memory, fp64_device, native_device
+from .dimensions.columns import ColumnValues, column_values, dimension_columns
 from .features.principal_components import PrincipalComponents, oriented_components
 from .features.scan import Rows, Scan, scan
 from .features.sky import feature_columns
@@ -37,6 +38,8 @@ from .report import Report, progress_bar
 from .source.matrix import Matrix
 from .source.resolve import Source, SourceOptions, resolve_source
 from .source.vocabulary import Token, load_vocabulary, require_rows, token_columns
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ def _ingest_matrix(job: Job, new: NewVersion, role: str | None, matrix: Matrix) 
     with new.stage("scan"):
         scanned = scan(rows)
     new.about |= _about(job, role, matrix, scanned)
-    with _in_background(partial(_write_vectors, job, new, matrix)) as vectors:
+    with _in_background(partial(_write_and_count, job, new, matrix, scanned)) as counted:
         with new.stage("components"), errors_from(recipe.origin):
             components = oriented_components(rows, scanned, recipe.sky)
         with new.stage("sky"):
@@ -153,13 +156,15 @@ def _ingest_matrix(job: Job, new: NewVersion, role: str | None, matrix: Matrix) 
         with errors_from(recipe.origin):
             scored = score_recipe(recipe, view, ScoringContext(job.native, new.stage, new.note))
         with new.stage("vectors' rest"):
-            vectors.result()
+            values = counted.result()
     new.about |= linked.chosen.as_row()
     with new.stage("tables"):
         new.write(schemas.FEATURES, features)
         new.write(schemas.COMPONENT_DIAMETERS, linked.diameters)
         scored.write_clusters(new)
         scored.write_references(new)
+        columns = dimension_columns(values, components.mean, components.variances, matrix.dtype)
+        new.write(schemas.DIMENSIONS, columns)
         _write_components(new, components)
         new.write(schemas.TOKENS, tokens)
         new.about["ingested_at"] = datetime.now(UTC).replace(tzinfo=None)
@@ -225,7 +230,7 @@ def _write_components(new: NewVersion, components: PrincipalComponents) -> None:
 
 
 @contextmanager
-def _in_background(work: Callable[[Event], None]) -> Iterator[Future[None]]:
+def _in_background(work: Callable[[Event], Result]) -> Iterator[Future[Result]]:
     """Run `work` in a thread beside the block; an error in the block tells it, by the event, to stop early."""
     stop = Event()
     with ThreadPoolExecutor(max_workers=1) as thread:
@@ -236,17 +241,30 @@ def _in_background(work: Callable[[Event], None]) -> Iterator[Future[None]]:
             raise
 
 
+def _write_and_count(job: Job, new: NewVersion, matrix: Matrix, scanned: Scan, stop: Event) -> ColumnValues:
+    """Write the rows as stored, and count their columns' values.
+
+    Each takes one processor, and so goes beside the linear algebra.
+    """
+    _write_vectors(job, new, matrix, stop)
+    _go_on(stop)
+    return column_values(matrix.whole(), scanned.finite)
+
+
 def _write_vectors(job: Job, new: NewVersion, matrix: Matrix, stop: Event) -> None:
-    """Write the rows as stored. Compressing them takes one processor, and so goes beside the linear algebra."""
     if not job.with_vectors:
         return
     n_rows = vector_row_group(matrix.n_dims)
     with new.writer(schemas.VECTORS) as writer:
         for start, rows in progress_bar(matrix.chunks(n_rows), "vectors", -(-matrix.n_tokens // n_rows)):
-            if stop.is_set():
-                raise CatalogError("stopped")  # half a table must not be closed as a whole one
+            _go_on(stop)  # else an error: half a table must not be closed as a whole one
             ids = np.arange(start, start + len(rows), dtype=np.int32)
             writer.write({"token_id": ids, "vector": lists_of(rows.float().numpy())})
+
+
+def _go_on(stop: Event) -> None:
+    if stop.is_set():
+        raise CatalogError("stopped")
 
 
 def _warnings(job: Job, matrix: Matrix, scanned: Scan, components: PrincipalComponents) -> Iterator[str]:

@@ -13,15 +13,16 @@ from tests.support.imports import PRODUCT, ROOT, imports, in_room, sources, with
 
 FRONT = ("__init__", "__main__", "api", "cli", "exits", "flags")
 STORIES = ("ingest.run", "ingest.relink", "ingest.add_references", "ingest.demo", "ingest.stored_model")
-ROOMS = ("ingest.features", "ingest.linkage", "ingest.references")
+ROOMS = ("ingest.features", "ingest.dimensions", "ingest.linkage", "ingest.references")
 # What the modules of a folder never import, of the product.
 NEVER = {
     "catalog": ("ingest", "queries", *FRONT),
     "queries": ("ingest", *FRONT),
     "ingest": ("queries", *FRONT),
-    "ingest.features": ("ingest.linkage", "ingest.references", *STORIES),
-    "ingest.linkage": ("ingest.features", "ingest.references", "ingest.source", *STORIES),
-    "ingest.references": ("ingest.features", "ingest.linkage", *STORIES),
+    "ingest.features": ("ingest.dimensions", "ingest.linkage", "ingest.references", *STORIES),
+    "ingest.dimensions": ("ingest.features", "ingest.linkage", "ingest.references", "ingest.source", *STORIES),
+    "ingest.linkage": ("ingest.features", "ingest.dimensions", "ingest.references", "ingest.source", *STORIES),
+    "ingest.references": ("ingest.features", "ingest.dimensions", "ingest.linkage", *STORIES),
     "ingest.recipe": ("ingest.arithmetic", "ingest.source", *ROOMS, *STORIES),
     "ingest.source": ("ingest.arithmetic", "ingest.recipe", *ROOMS, *STORIES),
     "ingest.arithmetic": ("ingest.recipe", "ingest.source", *ROOMS, *STORIES),

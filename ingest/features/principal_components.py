@@ -36,12 +36,14 @@ DEGENERATE_GAP = 1e-9
 class PrincipalComponents:
     """Principal components by descending eigenvalue.
 
-    `eigenvalues` (n_dims,); `vectors` (n_dims, n_dims), a unit vector in each *row*; `mean` (n_dims,).
+    `eigenvalues` (n_dims,); `vectors` (n_dims, n_dims), a unit vector in each *row*; `mean` (n_dims,); `variances`
+    (n_dims,), of each dimension by itself.
     """
 
     eigenvalues: Floats
     vectors: Floats
     mean: Floats
+    variances: Floats
 
     @property
     def variance_shares(self) -> Floats:
@@ -72,6 +74,7 @@ def principal_components(chunks: Chunks, mean: Tensor, n_rows: int) -> Principal
     `mean` (n_dims,) fp64 is their mean, `n_rows` their number.
     """
     covariance = _scatter(chunks, mean) / n_rows
+    variances = covariance.diagonal().cpu().numpy().copy()
     if covariance.is_cuda:
         ascending, columns = (t.cpu().numpy() for t in torch.linalg.eigh(covariance))
     else:
@@ -82,9 +85,8 @@ def principal_components(chunks: Chunks, mean: Tensor, n_rows: int) -> Principal
     mean_ = mean.cpu().numpy()
     # A mean that is all rounding (of rows that cancel) settles no sign.
     known = np.linalg.norm(mean_) > MEAN_RESOLUTION * np.sqrt(eigenvalues.sum())
-    return PrincipalComponents(
-        eigenvalues, with_canonical_signs(vectors, mean_ if known else np.zeros_like(mean_)), mean_
-    )
+    signed = with_canonical_signs(vectors, mean_ if known else np.zeros_like(mean_))
+    return PrincipalComponents(eigenvalues, signed, mean_, variances)
 
 
 def with_canonical_signs(vectors: Floats, mean: Floats) -> Floats:

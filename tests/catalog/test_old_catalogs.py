@@ -25,6 +25,8 @@ from token_catalog.ingest.recipe.entries import Reference
 from token_catalog.ingest.recipe.recipe import Recipe
 
 STORED = Path(__file__).parents[1] / "support" / "stored" / "0.1.0"
+# Tables that came after it.
+LATER = {"dimensions"}
 REFERENCES = ["boxed", "file", "largest", "look", "mean", "mid", "pc2", "tok", "txt"]
 
 Contents = dict[str, tuple[list[str], list[str]]]
@@ -56,7 +58,7 @@ def contents(catalog: Path, columns: dict[str, list[str]] | None = None) -> Cont
 
 def test_it_opens_by_the_database_that_it_was_written_with(old: Path) -> None:
     views = relations(old)
-    assert {table.name for table in TABLES} < {*views}
+    assert {table.name for table in TABLES} - LATER < {*views}
     counts = answers(old, "\n".join(f"select count(*) as n from {name};" for name in views))
     in_the_shell = {name: row["n"] for name, (row,) in zip(views, counts, strict=True)}
     assert in_the_shell == {name: len(found) for name, (_, found) in contents(old).items()}
@@ -83,7 +85,7 @@ def test_rebuilt_every_relation_answers_in_the_shell(old: Path) -> None:
     rebuild(old)
     views = relations(old)
     counts = answers(old, "\n".join(f"select count(*) as n from {name};" for name in views))
-    assert [name for name, (row,) in zip(views, counts, strict=True) if not row["n"]] == []
+    assert {name for name, (row,) in zip(views, counts, strict=True) if not row["n"]} == LATER
 
 
 def test_it_is_linked_anew(old: Path) -> None:

@@ -102,7 +102,7 @@ def test_of_two_parts_as_large_the_first_is_made_positive() -> None:
 
 
 def test_equal_eigenvalues_are_degenerate_and_others_are_not() -> None:
-    found = PrincipalComponents(np.array([3.0, 2.0, 2.0, 1.0, 1.0 - 1e-8]), np.eye(5), np.zeros(5))
+    found = PrincipalComponents(np.array([3.0, 2.0, 2.0, 1.0, 1.0 - 1e-8]), np.eye(5), np.zeros(5), np.ones(5))
     assert [found.degenerate(pc) for pc in range(1, 6)] == [False, True, True, False, False]
 
 

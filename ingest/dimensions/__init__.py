@@ -1,0 +1,1 @@
+"""W's columns -> the table `dimensions`."""
