@@ -104,6 +104,7 @@ class Catalog:
         name: str | None = None,
         matrix: str | None = None,
         tensor: str | None = None,
+        stored_as: str | None = None,
         revision: str | None = None,
         tokenizer: str | Path | None = None,
         recipe: RecipeLike | None = None,
@@ -117,10 +118,10 @@ class Catalog:
         """Catalogue a model: every row of W, its tokens, features, linkage and scores; return what was done.
 
         `source` is a Hugging Face id, a folder with a model, or a W.safetensors; `name`, what the catalog calls it;
-        `matrix` is input, output or both, of an untied model; `tensor`, the tensor's name in the file; `revision`, a
-        branch, tag or commit of an id; `tokenizer`, a folder or an id. `recipe` says what to compute; `radius` and
-        `threshold` are distances that go before the recipe's. CatalogError on bad input; the catalog is then as it
-        was.
+        `matrix` is input, output or both, of an untied model; `tensor`, the tensor's name in the file;
+        `stored_as`, bf16 where that is U16, the bit patterns of bf16; `revision`, a branch, tag or commit of an id;
+        `tokenizer`, a folder or an id. `recipe` says what to compute; `radius` and `threshold` are distances that go
+        before the recipe's. CatalogError on bad input; the catalog is then as it was.
         """
         from token_catalog.ingest.recipe.recipe import LinkageDistances
         from token_catalog.ingest.recipe.shipping import load_recipe
@@ -133,7 +134,8 @@ class Catalog:
         from token_catalog.ingest.run import ingest
         from token_catalog.ingest.source.resolve import SourceOptions
 
-        options = SourceOptions(name, matrix, tensor, revision, None if tokenizer is None else str(tokenizer))
+        folder = None if tokenizer is None else str(tokenizer)
+        options = SourceOptions(name, matrix, tensor, revision, folder, stored_as)
         return ingest(
             self.path,
             str(source),

@@ -71,6 +71,10 @@ def ingest(
         typer.Option(help="input, output or both: which matrix of an untied model.", show_default="all stored apart"),
     ] = None,
     tensor: Annotated[str | None, typer.Option(help="The tensor to take, by its name in the file.")] = None,
+    stored_as: Annotated[
+        str | None,
+        typer.Option("--as", help="bf16: the tensor is stored as U16, the bit patterns of bf16.", show_default=False),
+    ] = None,
     tokenizer: Annotated[
         str | None, typer.Option(help="A folder with a tokenizer, or a Hugging Face id.", show_default="SOURCE's own")
     ] = None,
@@ -108,6 +112,7 @@ def ingest(
         name=name,
         matrix=matrix,
         tensor=tensor,
+        stored_as=stored_as,
         revision=revision,
         tokenizer=tokenizer,
         recipe=recipe,

@@ -74,18 +74,18 @@ class HubModel:
         """Return a tensor's shape, from its file's header."""
         return self._stored(name).shape
 
-    def matrix(self, name: str) -> Matrix:
+    def matrix(self, name: str, stored_as: str | None = None) -> Matrix:
         """Fetch a tensor, or what is still missing of it, into a safetensors file of its own."""
         stored, file = self._stored(name), self._files[name]
-        checked_matrix(Path(self.where, file), name, stored.shape, stored.dtype)
+        checked_matrix(Path(self.where, file), name, stored.shape, stored.dtype, stored_as)
         if (self.folder / file).is_file():  # somebody fetched the whole model
-            return open_matrix(self.folder / file, name)
+            return open_matrix(self.folder / file, name, stored_as)
         path = self._kept / f"{quote(name, safe='')}.safetensors"
         header = header_for(name, stored)
         with FileLock(f"{path}.lock"):
             if not path.exists() or path.stat().st_size != len(header) + stored.stop - stored.start:
                 self._fetch(file, name, stored, header, path)
-        return open_matrix(path, name)
+        return open_matrix(path, name, stored_as)
 
     @cached_property
     def _files(self) -> dict[str, str]:

@@ -31,9 +31,9 @@ class LocalTensors:
         """Return a tensor's shape."""
         return tensor_shapes(self._shard(name)).get(name, ())
 
-    def matrix(self, name: str) -> Matrix:
-        """Return a tensor as a matrix."""
-        return open_matrix(self._shard(name), name)
+    def matrix(self, name: str, stored_as: str | None = None) -> Matrix:
+        """Return a tensor as a matrix; of U16, as the numbers that it has the bits of."""
+        return open_matrix(self._shard(name), name, stored_as)
 
     def _shard(self, name: str) -> Path:
         file = self._files[name]

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -20,10 +21,12 @@ from token_catalog.catalog.errors import CatalogError, listed
 
 # safetensors' names of the storage types that are read, and the catalog's.
 DTYPES = {"BF16": "bf16", "F16": "fp16", "F32": "fp32"}
+# What a tensor of U16 may be the bit patterns of.
+AS_BITS = {"bf16": torch.bfloat16}
 # The sky needs three components, so three columns.
 MIN_DIMS = 3
 
-_ITEM_BYTES = {"BF16": 2, "F16": 2, "F32": 4}
+_ITEM_BYTES = {"BF16": 2, "F16": 2, "F32": 4, "U16": 2}
 _LENGTH = struct.Struct("<Q")
 LENGTH_BYTES = _LENGTH.size
 # The format's own limit on the header.
@@ -42,44 +45,53 @@ class Stored:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A tensor W of shape `(n_tokens, n_dims)` in a safetensors file."""
+    """A tensor W of shape `(n_tokens, n_dims)` in a safetensors file.
+
+    `as_bits`: it is stored as U16, the bit patterns of `dtype`.
+    """
 
     path: Path
     tensor: str
     dtype: str
     n_tokens: int
     n_dims: int
+    as_bits: bool = False
 
     def chunks(self, n_rows: int) -> Iterator[tuple[int, Tensor]]:
         """Yield (first row, rows as stored) for `n_rows` rows at a time, in order."""
         with _opened(self.path) as file:
             rows = file.get_slice(self.tensor)
             for start in range(0, self.n_tokens, n_rows):
-                yield start, rows[start : min(start + n_rows, self.n_tokens)]
+                yield start, self._values(rows[start : min(start + n_rows, self.n_tokens)])
 
     def whole(self) -> Tensor:
         """Return all rows as stored: mapped from the file, and so in memory only as far as they are looked at."""
         with _opened(self.path) as file:
-            W: Tensor = file.get_tensor(self.tensor)
-            return W
+            return self._values(file.get_tensor(self.tensor))
 
     def row(self, token_id: int) -> Tensor:
         """Return one row as stored, `(n_dims,)`."""
         with _opened(self.path) as file:
-            row: Tensor = file.get_slice(self.tensor)[token_id : token_id + 1][0]
-            return row
+            return self._values(file.get_slice(self.tensor)[token_id : token_id + 1][0])
+
+    def _values(self, stored: Tensor) -> Tensor:
+        """Return rows as numbers, without a copy."""
+        return stored.view(AS_BITS[self.dtype]) if self.as_bits else stored
 
 
-def open_matrix(path: Path, tensor: str) -> Matrix:
-    """Return the matrix of that name in a file; CatalogError where the file or the tensor can't serve."""
+def open_matrix(path: Path, tensor: str, stored_as: str | None = None) -> Matrix:
+    """Return the matrix of that name in a file; CatalogError where the file or the tensor can't serve.
+
+    `stored_as` says what a tensor of U16 has the bit patterns of, one of AS_BITS.
+    """
     with _opened(path) as file:
         if tensor not in file.keys():  # noqa: SIM118 (no mapping: it has keys() only)
             raise CatalogError(f"{path}: no tensor '{tensor}'; it has {listed(file.keys())}; `tensor=` names another")
         header = file.get_slice(tensor)
-        return checked_matrix(path, tensor, tuple(header.get_shape()), header.get_dtype())
+        return checked_matrix(path, tensor, tuple(header.get_shape()), header.get_dtype(), stored_as)
 
 
-def checked_matrix(path: Path, tensor: str, shape: tuple[int, ...], dtype: str) -> Matrix:
+def checked_matrix(path: Path, tensor: str, shape: tuple[int, ...], dtype: str, stored_as: str | None = None) -> Matrix:
     """Return a matrix of this shape and safetensors dtype; CatalogError where it is none that can be catalogued."""
     where = f"{path}: tensor '{tensor}'"
     if len(shape) != 2:
@@ -88,6 +100,14 @@ def checked_matrix(path: Path, tensor: str, shape: tuple[int, ...], dtype: str) 
         raise CatalogError(f"{where} has no rows")
     if shape[1] < MIN_DIMS:
         raise CatalogError(f"{where} has shape {list(shape)}; the sky needs {MIN_DIMS} dimensions or more")
+    if stored_as is not None and dtype != "U16":
+        raise CatalogError(f"{where} is stored as {dtype}, and `stored_as={stored_as}` is for U16; leave it out")
+    if stored_as is not None:
+        return Matrix(path, tensor, stored_as, *shape, as_bits=True)
+    if dtype == "U16":
+        raise CatalogError(
+            f"{where} is stored as U16; if these are the bit patterns of bf16, `stored_as=bf16` reads them"
+        )
     if dtype not in DTYPES:
         raise CatalogError(f"{where} is stored as {dtype}; bf16, fp16 and fp32 are read: convert it to one of them")
     return Matrix(path, tensor, DTYPES[dtype], *shape)

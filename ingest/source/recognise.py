@@ -75,8 +75,8 @@ class Tensors(Protocol):
     def shape(self, name: str) -> tuple[int, ...]:
         """Return a tensor's shape."""
 
-    def matrix(self, name: str) -> Matrix:
-        """Return a tensor as a matrix in a local file, fetched if need be."""
+    def matrix(self, name: str, stored_as: str | None = None) -> Matrix:
+        """Return a tensor as a matrix in a local file, fetched if need be; of U16, as what it has the bits of."""
 
 
 def choose(

@@ -10,7 +10,7 @@ import torch
 from token_catalog.catalog.errors import CatalogError
 
 from .local import LocalTensors, pickled
-from .matrix import Matrix, open_matrix
+from .matrix import AS_BITS, Matrix, open_matrix
 from .model_files import CONFIG, is_pickled, read_json
 from .recognise import Tensors, choose, lookup
 
@@ -41,6 +41,7 @@ class SourceOptions:
     tensor: str | None = None
     revision: str | None = None
     tokenizer: str | None = None
+    stored_as: str | None = None
 
 
 def resolve_source(source: str, options: SourceOptions) -> Source:
@@ -53,6 +54,8 @@ def resolve_source(source: str, options: SourceOptions) -> Source:
         raise CatalogError("SOURCE is empty; give a Hugging Face id, a folder with a model, or a W.safetensors")
     if options.matrix not in (None, *MATRICES):
         raise CatalogError(f"`matrix={options.matrix}`: unknown; one of {', '.join(MATRICES)}")
+    if options.stored_as not in (None, *AS_BITS):
+        raise CatalogError(f"`stored_as={options.stored_as}`: unknown; one of {', '.join(AS_BITS)}")
     path = _path(source)
     if path.is_dir():
         return _from_folder(path.resolve(), options)
@@ -84,7 +87,7 @@ def _from_bare_matrix(path: Path, options: SourceOptions) -> Source:
         raise CatalogError(f"{path}: a bare matrix is neither input nor output; leave `matrix=` out")
     # tensors/<MODEL>/W.safetensors, as the notebooks keep it, is named by its folder.
     name = options.name or (path.stem == BARE_TENSOR and path.parent.name) or path.stem
-    matrix = open_matrix(path, options.tensor or BARE_TENSOR)
+    matrix = open_matrix(path, options.tensor or BARE_TENSOR, options.stored_as)
     return Source(name, str(path), None, _tokenizer(options.tokenizer), {name: (None, matrix)})
 
 
@@ -98,7 +101,7 @@ def _matrices(
             f"{tensors.where}: has no {CONFIG}, so nothing says which tensor is W; name it with `tensor=`"
         )
     chosen = [
-        (choice.matrix, tensors.matrix(choice.tensor))
+        (choice.matrix, tensors.matrix(choice.tensor, options.stored_as))
         for choice in choose(tensors, config, options.matrix, options.tensor)
     ]
     if len(chosen) == 2 and _same_values(chosen[0][1], chosen[1][1]):

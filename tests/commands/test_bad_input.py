@@ -107,6 +107,22 @@ REFUSED: dict[str, tuple[Write, str]] = {
     "no rows": (bare(torch.zeros(0, 8)), "'W' has no rows"),
     "two columns": (bare(torch.zeros(8, 2)), "'W' has shape [8, 2]; the sky needs 3 dimensions or more"),
     "fp64": (bare(torch.zeros(4, 4).double()), "is stored as F64; bf16, fp16 and fp32 are read"),
+    "uint16": (
+        bare(matrix_of(1).bfloat16().view(torch.uint16)),
+        "W.safetensors: tensor 'W' is stored as U16; if these are the bit patterns of bf16, --as bf16 reads them",
+    ),
+    "bf16 taken for uint16": (
+        bare(matrix_of(1).bfloat16(), "--as", "bf16", "--no-tokenizer"),
+        "tensor 'W' is stored as BF16, and --as bf16 is for U16; leave it out",
+    ),
+    "int16 taken for uint16": (
+        bare(matrix_of(1).bfloat16().view(torch.int16), "--as", "bf16", "--no-tokenizer"),
+        "tensor 'W' is stored as I16, and --as bf16 is for U16; leave it out",
+    ),
+    "bits of another type": (
+        bare(matrix_of(1).bfloat16().view(torch.uint16), "--as", "fp16", "--no-tokenizer"),
+        "--as fp16: unknown; one of bf16",
+    ),
     "int8": (bare(torch.zeros(4, 4).to(torch.int8)), "is stored as I8; bf16, fp16 and fp32 are read"),
     "fp8": (bare(torch.zeros(4, 4).to(torch.float8_e4m3fn)), "is stored as F8_E4M3; bf16, fp16 and fp32 are read"),
     "no such tensor": (bare(matrix_of(1), "--tensor", "V"), "no tensor 'V'; it has 'W'; --tensor names another"),

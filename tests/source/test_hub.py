@@ -108,6 +108,18 @@ def test_a_model_that_is_whole_in_the_hubs_cache_is_read_there(hub: Hub, tmp_pat
     assert vectors_are(tmp_path, hub.repos[ID]["main"] / WEIGHTS)
 
 
+def test_a_tensor_of_bits_is_read_as_what_they_are(hub: Hub, tmp_path: Path) -> None:
+    file = hub.repos[ID]["main"] / WEIGHTS
+    tensors = load_file(file)
+    save_file({name: tensor.view(torch.uint16) for name, tensor in tensors.items()}, file)
+    with pytest.raises(CatalogError, match=r"is stored as U16; .* `stored_as=bf16` reads them"):
+        catalogued(tmp_path)
+    assert not any(stop - start == N_BYTES for start, stop in spans(hub.sent(WEIGHTS)))
+    catalogued(tmp_path, stored_as="bf16")
+    found = rows(tmp_path / "catalog", "select vector from vectors order by token_id")
+    assert torch.equal(torch.tensor([vector for (vector,) in found]), tensors[EMBEDDING].float())
+
+
 def test_a_dropped_connection_is_taken_up_at_the_very_byte(hub: Hub, tmp_path: Path) -> None:
     file = hub.repos[ID]["main"] / WEIGHTS
     start = layout(file)[1][EMBEDDING][0]

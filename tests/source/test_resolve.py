@@ -1,5 +1,6 @@
 """SOURCE -> W: the matrices that transformers itself calls a model's embeddings, and what is refused and how."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from transformers import (
 from tests.support.helpers import rows, save_bare
 from tests.support.models import EMBEDDING, UNEMBEDDING, WEIGHTS, matrix_of, save_tensors, save_tokenizer
 from token_catalog.catalog.errors import CatalogError
+from token_catalog.catalog.schemas import COMPONENT_DIAMETERS, RECIPE_CLUSTERS, TABLES
 from token_catalog.ingest.run import ingest
 from token_catalog.ingest.source.matrix import Matrix
 from token_catalog.ingest.source.model_files import INDEX
@@ -150,6 +152,30 @@ def test_the_vectors_of_a_catalog_are_the_stored_values_exactly(dtype: torch.dty
         tmp_path / "catalog", "select model, name, matrix, tensor, n_tokens, n_dims from models order by model"
     )
     assert about == [("m/input", "m", "input", EMBEDDING, 96, 16), ("m/output", "m", "output", UNEMBEDDING, 96, 16)]
+
+
+@pytest.mark.parametrize("kept_as", ["bare", "folder"])
+def test_a_matrix_stored_as_bits_has_the_very_tables_of_its_bf16_twin(tmp_path: Path, kept_as: str) -> None:
+    """But for where it came from, and when."""
+    W = matrix_of(3, (40, 8)).bfloat16()
+    W[5], W[9] = W[4].clone(), -0.0
+    W[11, 2], W[12, 3] = torch.nan, -torch.inf
+    options: dict[str, Any] = {"bf16": {}, "bits": {"stored_as": "bf16"}}
+    for name, stored in (("bf16", W), ("bits", W.view(torch.uint16))):
+        source = tmp_path / name
+        if kept_as == "bare":
+            source = save_bare(tmp_path / name / "W.safetensors", stored)
+        else:
+            save_tensors(source, {EMBEDDING: stored})
+        ingest(tmp_path / name / "c", str(source), SourceOptions("m", **options[name]), with_tokenizer=False)
+    apart = {"models": "exclude (source, ingested_at)"}
+    for table in TABLES:
+        query = f"select * {apart.get(table.name, '')} from {table.name} order by all"
+        twin, bits = (rows(tmp_path / name / "c", query) for name in ("bf16", "bits"))
+        assert repr(bits) == repr(twin), table.name
+        assert bits or table in (RECIPE_CLUSTERS, COMPONENT_DIAMETERS)
+    (about,) = rows(tmp_path / "bits" / "c", "select dtype, tensor_sha256 from models")
+    assert about == ("bf16", hashlib.sha256(W.view(torch.uint8).numpy().tobytes()).hexdigest())
 
 
 def test_of_shards_only_those_with_a_matrix_need_be_there(tmp_path: Path) -> None:
