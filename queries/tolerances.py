@@ -6,7 +6,11 @@
 | FLOAT, a bf16 value | the same bf16 | the printed digits, the last may differ by one | within one bf16 step |
 | DOUBLE | the printed digits; equal, if whole | the printed digits, the last may differ by one | within one bf16 step |
 | list of integers | equal | equal | but for 2 % of them, or one where that is less, in any order |
+| list of FLOATs or DOUBLEs | as many, each as one alone | as many, each as one alone | as many, each as one alone |
 | text, or anything else | equal as printed | equal as printed | equal as printed |
+
+A published number may have an exponent (7.45e-09): its digits are counted as they are printed. Of a robust one no more
+than seven are: it is an fp32, which holds no more.
 
 Source of the classes: the README beside the published figures of Qwen3-4B-Instruct-2507.
 """
@@ -20,6 +24,8 @@ from typing import NamedTuple, TypeGuard
 
 EDGE = 2
 FRAGILE_PERCENT = 2
+# Of an fp32: its 24 binary digits are 7.2 decimal ones.
+FP32_DIGITS = 7
 # Of a DOUBLE, printed in full.
 _MOST_DIGITS = 400
 
@@ -40,6 +46,8 @@ def judge(class_: str, published: str, found: object, type_: str) -> Verdict:
     Verdict(passes=True, remark='+2: 0.09 %, of 45 allowed')
     >>> judge("robust", "1.087283", 1.08731, "DOUBLE")
     Verdict(passes=False, remark='differs by 2.7e-05')
+    >>> judge("exact", "7.45e-09 0.5", [2.0**-27, 0.75], "DOUBLE[]")
+    Verdict(passes=False, remark='number 2: differs by 0.25')
     """
     if found is None:
         return Verdict(False, "nothing found")
@@ -50,6 +58,8 @@ def judge(class_: str, published: str, found: object, type_: str) -> Verdict:
             return _real(class_, published, float(found), is_bf16=type_ == "FLOAT")
         if isinstance(found, list) and all(map(_is_integer, found)):
             return _list(class_, [_whole(word) for word in published.split()], found)
+        if isinstance(found, list) and all(isinstance(number, float | Decimal) for number in found):
+            return _reals(class_, published.split(), list(map(float, found)), are_bf16=type_ == "FLOAT[]")
     except ValueError as error:
         return Verdict(False, str(error))
     return Verdict(format_value(found, published) == published)
@@ -60,8 +70,8 @@ def format_value(found: object, published: str) -> str:
 
     >>> format_value(1.08728312345, "1.087283"), format_value([1, 2], "1 2"), format_value(None, "3")
     ('1.08728312', '1 2', '-')
-    >>> format_value(True, "true")
-    'true'
+    >>> format_value(True, "true"), format_value([0.5, 2.0**-27], "0.50 7.45e-09")
+    ('true', '0.5000 0.0000000074506')
     """
     if found is None:
         return "-"
@@ -70,8 +80,13 @@ def format_value(found: object, published: str) -> str:
     if isinstance(found, float | Decimal):
         return f"{found:.{max(0, -_exponent(published)) + 2}f}" if math.isfinite(found) else str(found)
     if isinstance(found, list):
-        return " ".join(map(str, found))
+        words = published.split() or [""]
+        return " ".join(_format_member(member, words[min(i, len(words) - 1)]) for i, member in enumerate(found))
     return str(found)
+
+
+def _format_member(member: object, published: str) -> str:
+    return format_value(member, published) if isinstance(member, float | Decimal) else str(member)
 
 
 def _is_integer(found: object) -> TypeGuard[int]:
@@ -104,7 +119,7 @@ def _real(class_: str, published: str, found: float, *, is_bf16: bool) -> Verdic
         steps = _bf16_place(found) - _bf16_place(float(printed))
         allowed = 1 if class_ == "fragile" else 0
         return Verdict(abs(steps) <= allowed, f"{steps:+d} bf16 steps, of {allowed} allowed" if steps else "")
-    last = Decimal(1).scaleb(_exponent(published))
+    last = Decimal(1).scaleb(_last_counted(class_, published))
     difference = abs(Decimal(found) - printed)
     # Printed as a whole number, it is one.
     if difference <= (last / 2 if last < 1 or class_ == "robust" else 0):
@@ -112,6 +127,15 @@ def _real(class_: str, published: str, found: float, *, is_bf16: bool) -> Verdic
     if class_ == "robust" and difference <= last * 3 / 2:
         return Verdict(True, "one in the last digit")
     return Verdict(False, f"differs by {float(difference):.2g}")
+
+
+def _reals(class_: str, published: list[str], found: list[float], *, are_bf16: bool) -> Verdict:
+    """Judge number by number; the remark is that of the first that fails, or else of the first that has one."""
+    if len(found) != len(published):
+        return Verdict(False, f"{len(found)}, not {len(published)}")
+    verdicts = [_real(class_, *pair, is_bf16=are_bf16) for pair in zip(published, found, strict=True)]
+    place, verdict = min(enumerate(verdicts, 1), key=lambda at: (at[1].passes, not at[1].remark))
+    return Verdict(verdict.passes, f"number {place}: {verdict.remark}" if verdict.remark else "")
 
 
 def _list(class_: str, published: list[int], found: list[int]) -> Verdict:
@@ -139,6 +163,13 @@ def _published_number(text: str) -> Decimal:
     if number is None:
         raise ValueError(f"published '{text}' is no plain number, as the query finds")
     return number
+
+
+def _last_counted(class_: str, published: str) -> int:
+    """Return the power of ten of the last digit that counts."""
+    number = _published_number(published)
+    holds = number.adjusted() - FP32_DIGITS + 1 if class_ == "robust" and number else _exponent(published)
+    return max(_exponent(published), holds)
 
 
 def _exponent(published: str) -> int:

@@ -66,7 +66,27 @@ CELLS = [
     ("robust", "-16.01", "DOUBLE", [-16.0249, -15.9951], [-16.0251, -15.9949, 16.01]),
     ("robust", "0.00", "DOUBLE", [0.0149, -0.0149], [0.0151, -0.0151]),
     ("robust", "9.613870E-6", "DOUBLE", [9.6138714e-6], [9.6138716e-6]),
-    # Lists: in order; or but for 2 % of the published ones (one of less than 100) missing, and as many others.
+    # Exponents: the digits are counted as they are printed.
+    ("exact", "7.45e-09", "DOUBLE", [2.0**-27], [7.46e-09, 2.0**-28, 2.0**-26]),
+    ("exact", "4.88e-04", "DOUBLE", [2.0**-11, 4.8849e-4], [4.8851e-4, 2.0**-12]),
+    ("exact", "6.103516e-05", "DOUBLE", [2.0**-14], [6.103539e-05]),
+    ("robust", "5.474510e-08", "DOUBLE", [5.4745114e-08, 5.4745086e-08], [5.4745116e-08, 5.4745084e-08]),
+    # Of a robust one, seven digits at most; of an exact one, all.
+    ("robust", "1.571872115135", "DOUBLE", [1.5718736, 1.5718707], [1.5718737, 1.5718705, -1.5718721]),
+    ("robust", "8.052777051926e-01", "DOUBLE", [0.80527785, 0.80527756], [0.80527787, 0.80527754]),
+    ("robust", "0.000072617571", "DOUBLE", [7.2617584e-5], [7.2617586e-5]),
+    ("robust", "12345678", "DOUBLE", [12345690.0], [12345694.0]),
+    ("robust", "0.0000000000", "DOUBLE", [1.4e-10], [1.6e-10]),
+    ("exact", "1.571872115135", "DOUBLE", [1.571872115135], [1.571872115136]),
+    # Lists of fractions: as many, and each as it would be alone, by its own digits.
+    ("robust", "0.370915 0.000024", "DOUBLE[]", [[0.3709164, 0.0000254]], [[0.3709166, 0.000024], [0.370915, 2.6e-5]]),
+    ("robust", "1.5 20", "DOUBLE[]", [[1.6, 21.4]], [[1.66, 20.0], [1.5, 21.6], [1.5], [1.5, 20.0, 0.0], [20.0, 1.5]]),
+    ("exact", "1.5 20", "DOUBLE[]", [[1.54, 20.0]], [[1.56, 20.0], [1.5, 20.1]]),
+    ("exact", "6.10e-05 7.45e-09", "DOUBLE[]", [[2.0**-14, 2.0**-27]], [[2.0**-14, 2.0**-28], [2.0**-27, 2.0**-14]]),
+    ("exact", "0.23242188 1", "FLOAT[]", [[0.232421875, 1.0]], [[0.2314453125, 1.0]]),
+    ("fragile", "94217.0859 95.3442", "DOUBLE[]", [[94600.0, 95.0]], [[95000.0, 95.3], [94217.0, 96.3]]),
+    ("robust", "1.10 2", "DECIMAL(5,2)[]", [[Decimal("1.11"), Decimal("2.00")]], [[Decimal("1.12"), Decimal("2.00")]]),
+    # Lists of integers: in order; or but for 2 % of them (one of less than 100) missing, and as many others.
     ("exact", "124 125 177", "INTEGER[]", [[124, 125, 177]], [[124, 125], [125, 124, 177], [124, 125, 178], []]),
     ("exact", "-3", "INTEGER[]", [[-3]], [[3], [-3, -3]]),
     ("robust", "124 125 177", "INTEGER[]", [[124, 125, 177]], [[124, 125, 177, 178], [124, 125, 178]]),
@@ -167,7 +187,7 @@ def test_what_is_no_bf16_is_judged_as_the_one_that_torch_rounds_it_to(found: flo
     assert not judge("fragile", repr(steps_from(nearest, -2)), found, "DOUBLE").passes
 
 
-@given(st.integers(-(10**9), 10**9), st.integers(0, 12), st.integers(-30, 30))
+@given(st.integers(1 - 10**7, 10**7 - 1), st.integers(0, 12), st.integers(-30, 30))
 def test_digits_are_counted_where_they_were_printed(number: int, places: int, tenths: int) -> None:
     """What is found is off by tenths of the last digit that was printed."""
     published = str(Decimal(number).scaleb(-places))
@@ -187,6 +207,11 @@ def test_a_verdict_says_by_how_much() -> None:
     assert judge("exact", "1.36", 1.37, "DOUBLE").remark == "differs by 0.01"
     assert judge("exact", "1 2 3", [1, 3, 3], "INTEGER[]").remark == "number 2 is 3, not 2"
     assert judge("exact", "1 2 3", [1, 2], "INTEGER[]").remark == "2, not 3"
+    assert judge("exact", "1.5 2.5", [1.5], "DOUBLE[]").remark == "1, not 2"
+    assert judge("robust", "1.5 2.5 3.5", [1.5, 2.6, 3.5], "DOUBLE[]") == (True, "number 2: one in the last digit")
+    assert judge("robust", "1.5 2.5 3.5", [1.6, 2.5, 3.9], "DOUBLE[]") == (False, "number 3: differs by 0.4")
+    assert judge("exact", "1.5 2.5", [1.5, math.nan], "DOUBLE[]") == (False, "number 2: isn't finite")
+    assert judge("exact", "1.5 2:5", [1.5, 2.5], "DOUBLE[]").remark.startswith("published '2:5' is no plain number")
     assert judge("fragile", "1 2 3", [1, 4, 5, 6], "INTEGER[]").remark == "2 of 3 missing, 3 others, of 1 allowed"
 
 
@@ -197,6 +222,8 @@ def test_a_found_value_is_shown_with_two_digits_more_than_were_published() -> No
     assert format_value(1234.567, "1E+3") == "1234.57"
     assert format_value(Decimal("1.10"), "1.1") == "1.100"
     assert format_value(0.5, "no number") == "0.50"
+    assert format_value([0.370915, 2.4e-5, 1.0], "0.37 2.4e-05") == "0.3709 0.00002400 1.00000000"
+    assert format_value([0.25, None], "") == "0.25 None"
     assert [format_value(found, "3") for found in (math.nan, math.inf, None, 7, "text", [])] == [
         "nan", "inf", "-", "7", "text", "",
     ]  # fmt: skip

@@ -33,7 +33,10 @@ from tests.support.exact import Floats, Ids, bf16_norms, bf16_products, bf16_quo
 
 Value = int | float | str
 
-PUBLISHED = Path(__file__).parents[2] / "queries" / "published" / "qwen3-4b-instruct-2507.csv"
+_TABLES = Path(__file__).parents[2] / "queries" / "published"
+PUBLISHED = _TABLES / "qwen3-4b-instruct-2507.csv"
+# Its figures are computed by `further_lattice` and `further_geometry`.
+FURTHER = _TABLES / "further-qwen3-4b-instruct-2507.csv"
 # 1.4a looks there (degrees); token 124 settles the components' signs.
 LAT, LON, ORIENT = -7.288, 6.941, 124
 LINKED = 0.002
@@ -72,10 +75,10 @@ def write_figures(path: Path, W: Tensor, tokenizer: Path) -> Path:
     return write_table(path, figures(W, tokenizer))
 
 
-def write_table(path: Path, found: Mapping[str, Value]) -> Path:
-    """Write figures as a table with the columns, rows and digits of the published one, but for rows that W lacks."""
+def write_table(path: Path, found: Mapping[str, Value], published_in: Path = PUBLISHED) -> Path:
+    """Write figures as a table with the columns, rows and digits of a published one, but for rows that W lacks."""
     with (
-        PUBLISHED.open(encoding="utf-8", newline="") as published,
+        published_in.open(encoding="utf-8", newline="") as published,
         path.open("w", encoding="utf-8", newline="") as file,
     ):
         table = csv.DictReader(published)
@@ -92,12 +95,15 @@ def write_table(path: Path, found: Mapping[str, Value]) -> Path:
 def printed(value: Value, like: str | None) -> str:
     """Return a value with the decimals of a published one; without one, as torch prints it, but for zeros at the end.
 
-    >>> printed(0.0137, "0.01048719"), printed(0.232421875, None), printed(3, "2")
-    ('0.01370000', '0.23242188', '3')
+    >>> printed(0.0137, "0.01048719"), printed(0.232421875, None), printed(3, "2"), printed(2.0**-11, "7.45e-09")
+    ('0.01370000', '0.23242188', '3', '4.88e-04')
     """
     if not isinstance(value, float):
         return str(value)
-    return f"{value:.8f}".rstrip("0") if like is None else f"{value:.{len(like.partition('.')[2])}f}"
+    if like is None:
+        return f"{value:.8f}".rstrip("0")
+    significand, e, _ = like.partition("e")
+    return f"{value:.{len(significand.partition('.')[2])}{e or 'f'}}"
 
 
 # --- the matrix
