@@ -9,14 +9,14 @@ import pytest
 import torch
 from hypothesis import settings
 
-from tests.support import further_lattice
+from tests.support import further_figures as further
 from tests.support.command_line import run
 from tests.support.helpers import REPLICA
 from tests.support.hub_server import Hub, serving_a_model
 from tests.support.made_once import made_once
 from tests.support.notebook_cells import Run, notebooks
 from tests.support.replica import Replica, load_replica, write_replica
-from tests.support.replica_figures import FURTHER, Component, Matrix, Value, figures, write_table
+from tests.support.replica_figures import FURTHER, Value, figures, write_table
 from token_catalog.ingest.recipe.shipping import load_recipe
 from token_catalog.ingest.run import ingest
 from token_catalog.ingest.source.resolve import SourceOptions
@@ -108,8 +108,7 @@ def further_figures(replica: Replica, tmp_path_factory: pytest.TempPathFactory) 
     """Return its further figures, computed by nothing of the product."""
 
     def make(folder: Path) -> None:
-        matrix = Matrix(replica.W)
-        (folder / "further.json").write_text(json.dumps(further_lattice.figures(matrix, Component(matrix))))
+        (folder / "further.json").write_text(json.dumps(further.figures(replica.W, replica.tokenizer)))
 
     found: dict[str, Value] = json.loads((made_once(tmp_path_factory, "further", make) / "further.json").read_text())
     return found

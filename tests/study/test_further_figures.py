@@ -314,7 +314,7 @@ def test_the_replicas_further_figures_agree_with_what_is_planted_and_with_each_o
         return [int(word.partition(":")[2]) for word in str(found[name]).split()]
 
     n_tokens, n_dims = replica.W.shape
-    assert len(found) >= 72
+    assert len(found) == 118
     near = numbers("exponent_neighbourhood_tokens")
     assert near == sorted(near)
     assert sum(numbers("nbhd_shell_tokens")) == near[5] >= len(replica.members)
