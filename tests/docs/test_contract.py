@@ -45,7 +45,7 @@ def test_it_gives_macros_the_parameters_that_they_have(minilm: Path) -> None:
     built = {signature for (signature,) in rows(minilm, "select signature from help where kind = 'macro'")}
     section = CONTRACT.read_text(encoding="utf-8").partition("## 5. Macros")[2].partition("## 6.")[0]
     told = set(re.findall(r"`(\w+\([a-z_, ]*\))`", section))
-    assert len(told) == 14
+    assert len(told) > 20
     assert told <= built
 
 
