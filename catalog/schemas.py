@@ -278,7 +278,9 @@ RECIPE_CLUSTERS = Table(
         MODEL,
         Column("cluster", pa.string(), "the cluster's name in the recipe"),
         TOKEN_ID,
-        Column("definition", pa.string(), "the condition over features and tokens that the token met"),
+        Column(
+            "definition", pa.string(), "the condition that the token met, or the file that names it, with its SHA-256"
+        ),
     ),
 )
 

@@ -14,11 +14,12 @@ from token_catalog.catalog.selection import check_conditions
 
 from .devices import fp64_device, native_device, placed
 from .new_version import NewVersion
-from .recipe.entries import check_order
+from .recipe.entries import check_order, conditions
 from .recipe.recipe import Recipe, errors_from
 from .references.resolve import check_vectors
 from .references.score_recipe import ScoredRecipe, ScoringContext, ask_conditions, score_recipe
 from .references.scores import ScoredReference
+from .references.token_files import read_token_files
 from .report import Report
 from .stored_model import StoredModel, revise
 
@@ -34,7 +35,7 @@ def add_references(
     if not additions.references and not additions.clusters:
         raise CatalogError("the recipe has no [[reference]] and no [[cluster]]: there is nothing to add")
     with errors_from(additions.origin):
-        check_conditions({cluster.key: cluster.where for cluster in additions.clusters})
+        check_conditions(conditions(additions.clusters))
     added = Added(additions, fp64_device(device), native_device(device), replace)
     return revise(catalog, name, partial(_add, added))
 
@@ -69,7 +70,8 @@ def _add(added: Added, stored: StoredModel, new: NewVersion) -> None:
 
 def _score(added: Added, stored: StoredModel, before: Sequence[ScoredReference], new: NewVersion) -> ScoredRecipe:
     """Return the recipe in force with the additions, scored as far as they ask for it."""
-    additions, context = added.additions, ScoringContext(added.native, new.stage, new.note)
+    context = ScoringContext(added.native, new.stage, new.note)
+    additions, in_files = read_token_files(added.additions, new.about["n_tokens"])
     recipe = _together(stored.recipe, additions, {reference.name for reference in before}, replace=added.replace)
     additions.check(new.about["n_tokens"], new.about["n_dims"])
     check_vectors(additions.references, new.about["n_dims"])
@@ -79,13 +81,14 @@ def _score(added: Added, stored: StoredModel, before: Sequence[ScoredReference],
         kept = {name: tokens for name, tokens in stored.members().items() if name not in replaced}
         # Clusters alone change no vector, but where one takes another's place.
         scoring = bool(additions.references) or len(kept) < len(stored.recipe.clusters)
+        known = kept | in_files
         W = stored.W() if scoring else torch.empty(0, new.about["n_dims"])
     view = stored.view(placed(W, added.device), features)
     if not scoring:
-        return ScoredRecipe(recipe, ask_conditions(recipe, view, context, kept), before)
+        return ScoredRecipe(recipe, ask_conditions(recipe, view, context, known), before)
     named = {reference.name for reference in additions.references}
     unchanged = [scored for scored in before if scored.name not in named]
-    return score_recipe(recipe, view, context, members=kept, references=unchanged)
+    return score_recipe(recipe, view, context, members=known, references=unchanged)
 
 
 def _together(recipe: Recipe, additions: Recipe, taken: Collection[str], *, replace: bool) -> Recipe:

@@ -66,9 +66,12 @@ def _relink(
 
 def _score_again(stored: StoredModel, recipe: Recipe, view: MatrixView, native: torch.device, new: NewVersion) -> None:
     """Write the recipe's clusters, and the references whose vector is another now."""
-    before = stored.references()
+    before, members = stored.references(), stored.members()
+    # Files aren't read again: what they named doesn't hang on linkage.
+    named = {cluster.name: members[cluster.name] for cluster in recipe.clusters if cluster.file}
+    context = ScoringContext(native, new.stage, new.note)
     try:
-        scored = score_recipe(recipe, view, ScoringContext(native, new.stage, new.note), references=before)
+        scored = score_recipe(recipe, view, context, members=named, references=before)
     except UnresolvedError as error:
         raise CatalogError(
             f"{new.model}: linked so, it has no {error}; nothing was changed: choose other distances, or ingest it "

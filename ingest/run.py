@@ -29,11 +29,13 @@ from .features.scan import Rows, Scan, scan
 from .features.sky import feature_columns
 from .linkage.link import link
 from .new_version import NewVersion
+from .recipe.entries import conditions
 from .recipe.recipe import AXES, LinkageDistances, Recipe, errors_from
 from .recipe.shipping import recipe_for
 from .references.matrix_view import MatrixView
 from .references.resolve import check_texts, check_vectors
 from .references.score_recipe import ScoringContext, score_recipe
+from .references.token_files import read_token_files
 from .report import Report, progress_bar
 from .source.matrix import Matrix
 from .source.resolve import Source, SourceOptions, resolve_source
@@ -114,7 +116,8 @@ def _refuse_early(catalog: Path, source: Source, recipe: Recipe, *, replace: boo
         for _, matrix in source.matrices.values():
             recipe.check(matrix.n_tokens, matrix.n_dims)
             check_vectors(recipe.references, matrix.n_dims, matrix.row)
-        check_conditions({cluster.key: cluster.where for cluster in recipe.clusters})
+            read_token_files(recipe, matrix.n_tokens)
+        check_conditions(conditions(recipe.clusters))
     taken = conflicts(read_state(catalog), dict.fromkeys(source.matrices, source.name))
     if taken and not replace:
         raise already_there(taken)
@@ -133,10 +136,11 @@ def _vocabulary(source: Source) -> dict[int, Token]:
 
 def _ingest_matrix(job: Job, new: NewVersion, role: str | None, matrix: Matrix) -> None:
     """Write every table of one matrix: W from the file to the scores, the recipe from TOML to the tables."""
-    recipe = job.recipe
     tokens = token_columns(job.vocabulary or {}, matrix.n_tokens)
-    with errors_from(recipe.origin):
-        check_texts(recipe.references, tokens)  # before any work is done
+    with errors_from(job.recipe.origin):  # before any work is done
+        recipe, members = read_token_files(job.recipe, matrix.n_tokens)
+        check_texts(recipe.references, tokens)
+    job = with_changes(job, recipe=recipe)
     rows = Rows(matrix, job.device)
     with new.stage("scan"):
         scanned = scan(rows)
@@ -154,7 +158,7 @@ def _ingest_matrix(job: Job, new: NewVersion, role: str | None, matrix: Matrix) 
         features |= linked.columns
         view = _view(new.model, W, features, tokens, components, recipe)
         with errors_from(recipe.origin):
-            scored = score_recipe(recipe, view, ScoringContext(job.native, new.stage, new.note))
+            scored = score_recipe(recipe, view, ScoringContext(job.native, new.stage, new.note), members=members)
         with new.stage("vectors' rest"):
             values = counted.result()
     new.about |= linked.chosen.as_row()

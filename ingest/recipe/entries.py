@@ -1,4 +1,6 @@
-"""A recipe's `[[reference]]`s, which vectors W is seen from, and `[[cluster]]`s, sets of tokens by a condition in SQL.
+"""A recipe's `[[reference]]`s, which vectors W is seen from, and `[[cluster]]`s, sets of tokens.
+
+A cluster is a condition in SQL, or a file of token_ids.
 
 What can be told without a model is checked here: keys, types, names, and that a reference builds on earlier ones only.
 """
@@ -21,6 +23,10 @@ NUMBERED = ("component", "duplicate")
 KINDS = ("sky", "centroid", "first_in_box", "token", "text", "pc", "mean", "vector")
 # Of these, the kinds that are some token's row.
 TOKEN_KINDS = ("first_in_box", "token", "text")
+
+# Files that a cluster's token_ids may come from, by their endings, and the key that says where in the file they are.
+FILE_ENDINGS = {".txt": None, ".csv": "column", ".parquet": "column", ".safetensors": "key"}
+DEFAULT_COLUMN = "token_id"
 
 
 @dataclass(frozen=True)
@@ -60,20 +66,58 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class TokenFile:
+    """A file with token_ids: its path, absolute; which column, or key of a tensor; and its SHA-256, once it was read.
+
+    A recipe that gives a `sha256` wants that very file.
+    """
+
+    path: str
+    part: str | None = None
+    sha256: str | None = None
+
+    @property
+    def part_key(self) -> str | None:
+        """What its ending calls the part: `column` or `key`; None where it has none."""
+        return FILE_ENDINGS[Path(self.path).suffix]
+
+    @property
+    def definition(self) -> str:
+        """What `clusters.definition` says.
+
+        >>> TokenFile("/study/m.safetensors", "mask", "0a1b").definition
+        'file m.safetensors (sha256 0a1b), key mask'
+        """
+        part = f", {self.part_key} {self.part}" if self.part else ""
+        return f"file {Path(self.path).name} (sha256 {self.sha256}){part}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return its keys in the recipe."""
+        keys = {"file": self.path, self.part_key: self.part, "sha256": self.sha256}
+        return {key: value for key, value in keys.items() if key and value is not None}
+
+
+@dataclass(frozen=True)
 class Cluster:
-    """The tokens for which a condition over `features` and `tokens` holds."""
+    """The tokens for which a condition over `features` and `tokens` holds, or those that a file names."""
 
     name: str
-    where: str
+    where: str = ""
+    file: TokenFile | None = None
 
     @property
     def key(self) -> str:
-        """Where its condition stands in the recipe, for messages."""
-        return f"cluster '{self.name}'.where"
+        """Where its condition, or its file, stands in the recipe, for messages."""
+        return f"cluster '{self.name}'.{'file' if self.file else 'where'}"
+
+    @property
+    def definition(self) -> str:
+        """Which tokens it has, in words."""
+        return self.file.definition if self.file else self.where
 
     def as_dict(self) -> dict[str, Any]:
         """Return it in the shape it is written in."""
-        return {"name": self.name, "where": self.where}
+        return {"name": self.name, **(self.file.as_dict() if self.file else {"where": self.where})}
 
 
 # What there is without a recipe.
@@ -98,24 +142,29 @@ def parse_references(entries: Iterable[Mapping[str, Any]], folder: Path) -> tupl
     return references
 
 
-def parse_clusters(entries: Iterable[Mapping[str, Any]]) -> tuple[Cluster, ...]:
-    """Check the tables under `[[cluster]]`, but for what only SQL can tell.
+def parse_clusters(entries: Iterable[Mapping[str, Any]], folder: Path) -> tuple[Cluster, ...]:
+    """Check the tables under `[[cluster]]`, but for what only SQL, or the file, can tell.
 
-    >>> parse_clusters([{"name": "north", "where": "lat > 80"}])
-    (Cluster(name='north', where='lat > 80'),)
+    Files are found from `folder`, where the recipe is.
+
+    >>> parse_clusters([{"name": "north", "where": "lat > 80"}], Path())
+    (Cluster(name='north', where='lat > 80', file=None),)
+    >>> parse_clusters([{"name": "mine", "file": "ids.csv"}], Path("/study"))[0].file
+    TokenFile(path='/study/ids.csv', part='token_id', sha256=None)
     """
     clusters = []
     for place, entry in enumerate(entries, 1):
         name = _name(entry, "cluster", place)
-        check_known(entry, f"cluster '{name}'.", ("name", "where"))
+        key = f"cluster '{name}'"
+        check_known(entry, f"{key}.", ("name", "where", "file", "column", "key", "sha256"))
         if name == LARGEST:
-            raise CatalogError(f"cluster '{name}': every model has a cluster of that name; give another")
-        if "where" not in entry:
-            raise CatalogError(f"cluster '{name}'.where: missing; where = \"norm < 0.5 and kind = 'normal'\", say")
-        where = as_text(entry["where"], f"cluster '{name}'.where")
-        if not where.strip():
-            raise CatalogError(f"cluster '{name}'.where: is blank; where = \"true\" is every token")
-        clusters.append(Cluster(name, where))
+            raise CatalogError(f"{key}: every model has a cluster of that name; give another")
+        if "where" in entry and "file" in entry:
+            raise CatalogError(f"{key}: where and file: it can have one only")
+        if "file" in entry:
+            clusters.append(Cluster(name, file=_token_file(entry, key, folder)))
+        else:
+            clusters.append(Cluster(name, _condition(entry, key)))
     _check_names([cluster.name for cluster in clusters], "cluster")
     return tuple(clusters)
 
@@ -136,6 +185,42 @@ def check_order(references: Sequence[Reference], clusters: Collection[str]) -> N
                 f"{reference.key}: no cluster '{reference.value}'; there are {listed({*clusters, LARGEST})}, "
                 f"component:ID, duplicate:ID, and REF:{', REF:'.join(CLASSES)} of references above: {listed(above)}"
             )
+
+
+def conditions(clusters: Iterable[Cluster]) -> dict[str, str]:
+    """Return the conditions of those clusters that have one; keys say where each was written."""
+    return {cluster.key: cluster.where for cluster in clusters if not cluster.file}
+
+
+def _condition(entry: Mapping[str, Any], key: str) -> str:
+    """Return the condition of a cluster."""
+    for name in ("column", "key", "sha256"):
+        if name in entry:
+            raise CatalogError(f'{key}.{name}: says what of a file; give file = "ids.csv", say, or leave it out')
+    if "where" not in entry:
+        raise CatalogError(
+            f'{key}.where: missing; where = "norm < 0.5 and kind = \'normal\'", say, or file = "ids.txt"'
+        )
+    where = as_text(entry["where"], f"{key}.where")
+    if not where.strip():
+        raise CatalogError(f'{key}.where: is blank; where = "true" is every token')
+    return where
+
+
+def _token_file(entry: Mapping[str, Any], key: str, folder: Path) -> TokenFile:
+    """Return the file of a cluster, whose ending says what it is."""
+    path = (folder / Path(as_path(entry["file"], f"{key}.file")).expanduser()).absolute()
+    if path.suffix not in FILE_ENDINGS:
+        raise CatalogError(f"{key}.file: '{path.name}': of the endings {', '.join(FILE_ENDINGS)}, it has none")
+    wanted = FILE_ENDINGS[path.suffix]
+    for other in ("column", "key"):
+        if other in entry and other != wanted:
+            instead = f"; it has {wanted}" if wanted else ""
+            raise CatalogError(f"{key}.{other}: a {path.suffix} has none{instead}")
+    if wanted == "key" and "key" not in entry:
+        raise CatalogError(f'{key}.key: missing; key = "cluster_mask", say, the tensor\'s name in the file')
+    part = as_text(entry.get(wanted, DEFAULT_COLUMN), f"{key}.{wanted}") if wanted else None
+    return TokenFile(str(path), part, as_text(entry["sha256"], f"{key}.sha256") if "sha256" in entry else None)
 
 
 def _elsewhere(cluster: str, recipes: Collection[str]) -> bool:

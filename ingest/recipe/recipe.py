@@ -164,7 +164,7 @@ def parse_recipe(table: Mapping[str, Any], folder: Path = Path()) -> Recipe:
         _sky(as_table(table.get("sky", {}), "sky")),
         _linkage(as_table(table.get("linkage", {}), "linkage")),
         parse_references(as_tables(table["reference"], "reference"), folder) if "reference" in table else DEFAULTS,
-        parse_clusters(as_tables(table.get("cluster", []), "cluster")),
+        parse_clusters(as_tables(table.get("cluster", []), "cluster"), folder),
     )
 
 

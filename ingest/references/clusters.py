@@ -1,5 +1,7 @@
 """Clusters: names -> tokens, as the views of `queries/clusters` have them, and the recipe's own, by their conditions.
 
+Those that files name are in `token_files`.
+
 References build on clusters, and make some: `REF:cosine-mode`, `REF:dot-mode`, `REF:dot-self`.
 """
 
@@ -13,7 +15,7 @@ from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.selection import tokens_where
 
 from ..arithmetic.arrays import Ids
-from ..recipe.entries import CLASSES, LARGEST, Cluster
+from ..recipe.entries import CLASSES, LARGEST, Cluster, conditions
 from .scores import ScoredReference
 
 
@@ -78,10 +80,10 @@ _WHY_EMPTY = {
 def recipe_members(
     clusters: Sequence[Cluster], features: pa.Table, tokens: Callable[[], pa.Table], note: Callable[[str], None]
 ) -> dict[str, Ids]:
-    """Return the tokens of a recipe's clusters; CatalogError where a condition can't be asked."""
+    """Return the tokens of a recipe's clusters by condition; CatalogError where one can't be asked."""
     if not clusters:
         return {}
-    ids = tokens_where({cluster.key: cluster.where for cluster in clusters}, features, tokens())
+    ids = tokens_where(conditions(clusters), features, tokens())
     for cluster in clusters:
         if not len(ids[cluster.key]):
             note(f"cluster '{cluster.name}' has no token: {cluster.where}")
@@ -95,7 +97,7 @@ def recipe_columns(clusters: Sequence[Cluster], members: Mapping[str, Ids]) -> d
     return {
         "cluster": np.repeat(np.array([cluster.name for cluster in clusters], object), counts),
         "token_id": np.concatenate([np.empty(0, np.int32), *tokens]),
-        "definition": np.repeat(np.array([cluster.where for cluster in clusters], object), counts),
+        "definition": np.repeat(np.array([cluster.definition for cluster in clusters], object), counts),
     }
 
 

@@ -125,6 +125,20 @@ def read_vector(path: Path, tensor: str) -> npt.NDArray[np.float32]:
     return vector
 
 
+def read_whole_numbers(path: Path, tensor: str) -> npt.NDArray[Any]:
+    """Return a tensor of whole numbers, or of true and false, in one dimension, as stored; CatalogError if none."""
+    with _opened(path) as file:
+        if tensor not in file.keys():  # noqa: SIM118
+            raise CatalogError(f"{path}: no tensor '{tensor}'; it has {listed(file.keys())}")
+        tensor_: Tensor = file.get_tensor(tensor)
+    if tensor_.dim() != 1 or tensor_.is_floating_point() or tensor_.is_complex():
+        raise CatalogError(
+            f"{path}: '{tensor}' is neither a mask nor token_ids, but {tensor_.dtype} of shape {list(tensor_.shape)}"
+        )
+    numbers: npt.NDArray[Any] = tensor_.numpy()
+    return numbers
+
+
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Return the shape of every tensor in a file."""
     with _opened(path) as file:

@@ -142,7 +142,7 @@ def test_the_recipe_says_what_it_seems_to(minilm: Path, tmp_path: Path) -> None:
     assert loaded.sky.axes() == (1, 3, 2)
     assert loaded.linkage == LinkageDistances(0.02, 0.002)
     assert [reference.name for reference in loaded.references] == ["1.4a", "1.5c", "mean", "largest-component"]
-    assert [cluster.name for cluster in loaded.clusters] == ["spike"]
+    assert [cluster.name for cluster in loaded.clusters] == ["spike", "1.5d, saved"]
     path.write_text(additions.code, encoding="utf-8")
     (reference,) = load_additions(path).references
     assert rows(minilm, f"select count(*) > 0 from members('{reference.value}')") == [(True,)]
