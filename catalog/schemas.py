@@ -132,6 +132,12 @@ FEATURES = Table(
         TOKEN_ID,
         Column("norm", pa.float64(), "L2 norm of the row as stored, in fp64"),
         Column("norm_bf16", pa.float32(), "the bf16 nearest to the exact L2 norm of the row rounded to bf16"),
+        Column(
+            "centred_norm",
+            pa.float64(),
+            "Euclidean distance of the row as stored from the mean of W's finite rows, in fp64; NULL where the version "
+            "is from before it was computed",
+        ),
         Column("x", pa.float64(), "row · meridian axis (uncentred)"),
         Column("y", pa.float64(), "row · equinox axis (uncentred)"),
         Column("z", pa.float64(), "row · north axis (uncentred)"),
@@ -268,6 +274,12 @@ SCORES = Table(
         ),
         Column("dot_native", pa.float32(), "torch's own bf16 product on reference_vectors.device, by notebook 1.5c"),
         Column("cosine_native", pa.float32(), "torch's own bf16 cosine there, by notebook 1.4a"),
+        Column(
+            "distance",
+            pa.float64(),
+            "Euclidean distance of the row as stored from h, in fp64, by differences: 0 for h itself; NULL for a "
+            "reference scored before it was computed (`token-catalog add-references --replace` scores it anew)",
+        ),
     ),
 )
 

@@ -8,6 +8,9 @@ The bound: a product of n terms, summed in any order, errs by at most γ·Σ|a�
 (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., §3.1), and so does each square; the three together by
 γ·(‖a‖ + ‖b‖)². The sum that `distances` takes, of differences that fp64 rounds, is within (log₂ n + 5)·u of the exact
 one, relatively.
+
+`distances_to` is for every row of W and a few vectors, where the last bit doesn't count: the product, where that bound
+is a small enough share of it, and what is nearer by differences.
 """
 
 import numpy as np
@@ -16,6 +19,10 @@ from torch import Tensor
 
 from .arrays import Floats, Ids, as_index, block_rows, blocks
 from .bf16 import UNIT_ROUNDOFF, gamma
+
+# The relative error of `distances_to` at most. A root halves its square's, and rounds.
+RELATIVE_ERROR = 1e-12
+_OF_A_SQUARE = 1.9 * RELATIVE_ERROR
 
 
 def distances(W: Tensor, i: Ids, j: Ids) -> Floats:
@@ -30,6 +37,26 @@ def distances(W: Tensor, i: Ids, j: Ids) -> Floats:
         squares[part] = pairwise_sum_of_squares(W[first].double().sub_(W[second])).cpu().numpy()
     # Not torch's root: its last bit is wrong for a value in a hundred (2.13, on a CPU). NumPy's is the processor's own.
     return np.sqrt(squares)
+
+
+def distances_to(rows: Tensor, vectors: Tensor) -> Tensor:
+    """Return the distance of each row `(n_rows, n_dims)` from each of the vectors `(n, n_dims)`, `(n_rows, n)`.
+
+    All are fp64, of about fp32's range. It is within RELATIVE_ERROR of the exact one, whatever cancels, and 0 from the
+    row itself; NaN or an infinity where a row isn't finite.
+
+    >>> distances_to(torch.tensor([[0.0, 0.0], [3.0, 4.0]]).double(), torch.tensor([[3.0, 4.0]]).double()).tolist()
+    [[5.0], [0.0]]
+    """
+    lengths, own_lengths = torch.linalg.vector_norm(rows, dim=1)[:, None], torch.linalg.vector_norm(vectors, dim=1)
+    squared = torch.addmm(own_lengths**2, rows, vectors.T, alpha=-2.0).add_(lengths**2)
+    # γ has room for the rounding of norms and sums.
+    settled = gamma(rows.shape[1]) * (lengths + own_lengths).square_() <= _OF_A_SQUARE * squared
+    for j, vector in enumerate(vectors):
+        near = torch.nonzero(~settled[:, j]).flatten()
+        if len(near):
+            squared[near, j] = pairwise_sum_of_squares(rows[near].sub_(vector))
+    return squared.sqrt_()
 
 
 def pairwise_sum_of_squares(differences: Tensor) -> Tensor:

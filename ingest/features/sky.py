@@ -8,6 +8,7 @@ import torch
 from token_catalog.catalog.tables import lists_of
 
 from ..arithmetic.arrays import Floats, Ids
+from ..arithmetic.distances import distances_to
 from ..recipe.recipe import Sky
 from .duplicates import duplicates
 from .principal_components import N_LEADING, PrincipalComponents
@@ -21,13 +22,16 @@ def feature_columns(rows: Rows, scan: Scan, components: PrincipalComponents, sky
     # A sky axis past the leading components is projected on beside them; the others are among them.
     numbers = [*range(1, n_leading + 1), *(abs(axis) for axis in sky.axes() if abs(axis) > n_leading)]
     # The last bit of a projection depends on where in its chunk the row stood: equal rows get the first one's.
-    projections = _projections(rows, scan, components.vectors[np.array(numbers) - 1])[duplicate_of]
+    projections, centred_norm = (
+        column[duplicate_of] for column in _projections(rows, scan, components.vectors[np.array(numbers) - 1])
+    )
     x, y, z = (np.sign(axis) * projections[:, numbers.index(abs(axis))] + 0.0 for axis in sky.axes())
     radius, lat, lon = spherical(x, y, z)
     missing = ~scan.finite
     values = {
         "norm": scan.norm[duplicate_of],
         "norm_bf16": scan.norm_bf16,
+        "centred_norm": centred_norm,
         **{"x": x, "y": y, "z": z, "radius": radius},
         "duplicate_of": duplicate_of,
         "duplicate_count": duplicate_count,
@@ -57,13 +61,19 @@ def spherical(x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
     return radius, lat + 0.0, lon + 0.0
 
 
-def _projections(rows: Rows, scan: Scan, directions: Floats) -> Floats:
-    """Return every row's products with some unit vectors `(n, n_dims)`, `(n_tokens, n)`; NaN where it isn't finite."""
+def _projections(rows: Rows, scan: Scan, directions: Floats) -> tuple[Floats, Floats]:
+    """Return every row's products with some unit vectors `(n, n_dims)`, and its distance from the mean.
+
+    `(n_tokens, n)` and `(n_tokens,)`; NaN where the row isn't finite.
+    """
     basis = torch.from_numpy(directions).to(rows.device).T
-    chunks = rows.finite(scan.finite, "sky")
-    projections = np.full((len(scan.finite), len(directions)), np.nan)
-    projections[scan.finite] = np.concatenate([(chunk.double() @ basis).cpu().numpy() for chunk in chunks]) + 0.0
-    return projections
+    found = []
+    for chunk in rows.finite(scan.finite, "sky"):
+        exact = chunk.double()
+        found.append(torch.hstack([exact @ basis, distances_to(exact, scan.mean[None])]).cpu().numpy())
+    columns = np.full((len(scan.finite), len(directions) + 1), np.nan)
+    columns[scan.finite] = np.concatenate(found) + 0.0
+    return columns[:, :-1], columns[:, -1]
 
 
 def _duplicates(scan: Scan) -> tuple[Ids, Ids]:

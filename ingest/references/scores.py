@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..arithmetic.arrays import Ids, Vector, block_rows, blocks
 from ..arithmetic.bf16 import dot_bf16, dots_bf16, nearest_bf16, quotient_bf16, unit_bf16
+from ..arithmetic.distances import distances_to
 from ..report import progress_bar
 
 # The columns of `scores` but the keys, a value per token.
@@ -77,16 +78,17 @@ def certified(
     duplicate_of: Ids,
     query_vectors: Sequence[QueryVector],
 ) -> list[Scores]:
-    """Return dot, dot_bf16, cosine and cosine_bf16 of the rows of W `(n_tokens, n_dims)` for each query vector.
+    """Return the columns of `scores` but the native ones, of W `(n_tokens, n_dims)`, for each query vector.
 
     `norm_bf16` and `duplicate_of` are those of `features`. Values are masked where a row isn't finite in bf16, cosines
-    where its norm is 0.
+    where its norm is 0, distances where it isn't finite as stored.
     """
     n_tokens, shape = len(W), (len(W), len(query_vectors))
     h16, r16 = (torch.stack([getattr(p, name) for p in query_vectors], dim=1).to(W.device) for name in ("h16", "r16"))
+    h = torch.from_numpy(np.stack([p.vector for p in query_vectors])).double().to(W.device)
     h_norm = torch.tensor([p.norm for p in query_vectors], dtype=torch.float64, device=W.device)
     divisors = torch.from_numpy(np.where(norm_bf16 > 0, norm_bf16, np.float32(1))).to(W.device)
-    dot, cosine = np.empty(shape), np.empty(shape)
+    dot, cosine, distance = np.empty(shape), np.empty(shape), np.empty(shape)
     dot16, cosine16 = np.empty(shape, np.float32), np.empty(shape, np.float32)
     scored = np.empty(n_tokens, np.bool_)
     n_rows = block_rows(W)
@@ -95,8 +97,9 @@ def certified(
         cosines = (dots / (lengths[:, None] * h_norm)).clamp_(-1, 1)
         for all_, some in ((dot, dots), (cosine, cosines), (dot16, dots16), (cosine16, cosines16), (scored, finite)):
             all_[part] = some.cpu().numpy()
+        distance[part] = distances_to(W[part].double(), h).cpu().numpy()
     # The last bit of an fp64 sum depends on where in its block the row stood: equal rows get the first one's.
-    dot, cosine = (values[duplicate_of] + 0.0 for values in (dot, cosine))
+    dot, cosine, distance = (values[duplicate_of] + 0.0 for values in (dot, cosine, distance))
     long = scored & (norm_bf16 > 0)
     return [
         {
@@ -104,6 +107,7 @@ def certified(
             "dot_bf16": np.ma.MaskedArray(dot16[:, i], ~scored),
             "cosine": np.ma.MaskedArray(cosine[:, i], ~long),
             "cosine_bf16": np.ma.MaskedArray(cosine16[:, i], ~long),
+            "distance": np.ma.MaskedArray(distance[:, i], ~np.isfinite(distance[:, i])),
         }
         for i in range(len(query_vectors))
     ]

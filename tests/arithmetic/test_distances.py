@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from tests.support.oracle_linkage import halved, naive_distances
 from token_catalog.ingest.arithmetic import arrays
-from token_catalog.ingest.arithmetic.distances import Bounds, distances
+from token_catalog.ingest.arithmetic.distances import (
+    RELATIVE_ERROR,
+    Bounds,
+    distances,
+    distances_to,
+    pairwise_sum_of_squares,
+)
 
 DTYPES = [torch.bfloat16, torch.float16, torch.float32]
 # An odd number below a power of two, one above, one just past, and MiniLM's.
@@ -67,6 +73,59 @@ def test_a_distance_is_within_a_few_roundings_of_the_exact_one(pairs: list[tuple
     got = Fraction(float(distances(W, np.array([0]), np.array([1]))[0]))
     exact = exact_square(a, b)
     assert abs(got**2 - exact) <= exact * 16 * Fraction(1, 2**53)
+
+
+def within_its_error(rows: torch.Tensor, vectors: torch.Tensor) -> None:
+    """Check the distances of rows from vectors against exact fractions, by their squares."""
+    found = distances_to(rows.double(), vectors.double())
+    for row, own in zip(rows.double().tolist(), found.tolist(), strict=True):
+        for vector, distance in zip(vectors.double().tolist(), own, strict=True):
+            exact = exact_square(row, vector)
+            assert abs(Fraction(distance) ** 2 - exact) <= exact * 2 * Fraction(RELATIVE_ERROR)
+
+
+@given(st.lists(st.tuples(FP32, FP32, FP32, FP32), min_size=1, max_size=9))
+@settings(max_examples=100)
+def test_distances_to_vectors_are_within_their_error_of_the_exact_ones(
+    columns: list[tuple[float, float, float, float]],
+) -> None:
+    within_its_error(*torch.tensor(list(zip(*columns, strict=True)), dtype=torch.float32).split(2))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_dims", WIDTHS)
+def test_distances_to_vectors_do_not_cancel(dtype: torch.dtype, n_dims: int) -> None:
+    """From a row itself 0; from one a step away in one column, that step; the other rows are a hair away or far."""
+    rows = spread_rows(60, n_dims, dtype)
+    beside = rows[7].clone()
+    beside[1] = torch.nextafter(beside[1], torch.tensor(torch.inf, dtype=dtype))
+    vectors = torch.stack([rows[7], beside, rows[6] * 1.25, torch.zeros_like(beside)])
+    within_its_error(rows, vectors)
+    itself, step = distances_to(rows[7:8].double(), vectors[:2].double())[0].tolist()
+    assert (itself, step) == (0.0, float(beside[1].double() - rows[7, 1].double()))
+
+
+@pytest.mark.parametrize(("far", "n_settled"), [(1.0, 40), (1e-3, 0)])
+def test_far_distances_are_left_to_the_product_and_near_ones_are_not(
+    far: float, n_settled: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = torch.ones(40, 64).double() + far * torch.randn(40, 64, generator=torch.Generator().manual_seed(8)).double()
+    measured = []
+
+    def counted(differences: torch.Tensor) -> torch.Tensor:
+        measured.append(len(differences))
+        return pairwise_sum_of_squares(differences)
+
+    monkeypatch.setattr("token_catalog.ingest.arithmetic.distances.pairwise_sum_of_squares", counted)
+    within_its_error(rows, torch.ones(1, 64))
+    assert 40 - sum(measured) == n_settled
+
+
+def test_rows_that_are_not_finite_have_no_distance_and_disturb_no_other() -> None:
+    rows = torch.tensor([[1.0, float("nan")], [float("inf"), 0.0], [3.0, 4.0]])
+    found = distances_to(rows.double(), torch.zeros(2, 2).double())
+    assert found.isfinite().tolist() == [[False] * 2, [False] * 2, [True] * 2]
+    assert found[2].tolist() == [5.0, 5.0]
 
 
 def enclosed(first: torch.Tensor, second: torch.Tensor) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,24 @@ def test_features_of_the_real_model_equal_a_naive_computation(minilm: Path) -> N
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_centred_norms_are_the_exact_distances_from_the_exact_mean(tmp_path: Path, dtype: torch.dtype) -> None:
+    """Also of a row at a fiftieth of the others' distance from it; NULL where the row isn't finite."""
+    W = (bf16_matrix(120, 12).float() * 1.37).to(dtype)
+    W[30] = W.double().mean(dim=0).to(dtype)
+    W[31], W[40], W[50, 2] = W[32], 0, float("nan")
+    ingest_bare(tmp_path / "c", W)
+    exact = {i: [Fraction(x) for x in row] for i, row in enumerate(W.double().tolist()) if i != 50}
+    mean = [sum(column, Fraction(0)) / 119 for column in zip(*exact.values(), strict=True)]
+    got = rows(tmp_path / "c", "select token_id, centred_norm, norm from features order by token_id")
+    assert got[50][1] is None
+    for token_id, distance, _ in got[:50] + got[51:]:
+        square = sum(((x - y) ** 2 for x, y in zip(exact[token_id], mean, strict=True)), Fraction(0))
+        assert abs(Fraction(distance) ** 2 - square) <= square * 2 * Fraction(1e-12)
+    assert got[31][1] == got[32][1]
+    assert got[30][1] < 0.02 * got[29][1]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_vectors_hold_the_stored_values_exactly(tmp_path: Path, dtype: torch.dtype) -> None:
     W = (torch.randn(300, 12, generator=torch.Generator().manual_seed(7)) * 0.1).to(dtype)
     W[0, 0], W[1, 0] = -0.0, torch.finfo(dtype).tiny
@@ -134,7 +153,8 @@ def test_equal_rows_have_equal_features_wherever_they_stand(tmp_path: Path, monk
     W = bf16_matrix(2 * 500 + 3, 384)
     W[250] = W[500] = W[1002] = W[0]
     ingest_bare(tmp_path / "c", W, with_vectors=False)
-    same = "select distinct norm, norm_bf16, x, y, z, radius, lat, lon, pcs from features where duplicate_of = 0"
+    own = "norm, norm_bf16, centred_norm, x, y, z, radius, lat, lon, pcs"
+    same = f"select distinct {own} from features where duplicate_of = 0"
     assert len(rows(tmp_path / "c", same)) == 1
     assert rows(tmp_path / "c", "select count(*) from features where duplicate_of = 0") == [(4,)]
 
@@ -152,10 +172,13 @@ def test_doubling_w_doubles_lengths_and_moves_nothing_on_the_sky(tmp_path: Path)
     W = bf16_matrix(200, 10)
     ingest_bare(tmp_path / "c", W, "once")
     ingest_bare(tmp_path / "c", W * 2, "twice")
-    query = "select norm, x, y, z, radius, norm_bf16, lat, lon from features where model = '{}' order by token_id"
+    query = (
+        "select norm, x, y, z, radius, norm_bf16, centred_norm, lat, lon from features where model = '{}' "
+        "order by token_id"
+    )
     once, twice = (np.array(rows(tmp_path / "c", query.format(name))) for name in ("once", "twice"))
-    np.testing.assert_allclose(twice[:, :6], once[:, :6] * 2, rtol=1e-12)
-    np.testing.assert_allclose(twice[:, 6:], once[:, 6:], rtol=1e-11)
+    np.testing.assert_allclose(twice[:, :7], once[:, :7] * 2, rtol=1e-12)
+    np.testing.assert_allclose(twice[:, 7:], once[:, 7:], rtol=1e-11)
 
 
 def test_permuting_rows_permutes_every_value_that_is_no_id(tmp_path: Path) -> None:

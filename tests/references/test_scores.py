@@ -153,9 +153,9 @@ def test_rows_that_are_not_finite_or_zero_have_no_score_or_no_cosine() -> None:
     W[1], W[2, 0], W[3, 1], W[4] = 0, math.nan, math.inf, torch.tensor([-0.0, 0, 0, 0])
     (columns,) = score(W, norms(W), own(W), [query_vector(W[0].float().numpy())], CPU, Report().stage)
     missing = [False, False, True, True, False, False]
-    for name in ("dot", "dot_bf16", "dot_native"):
+    for name in ("dot", "dot_bf16", "dot_native", "distance"):
         assert np.ma.getmaskarray(columns[name]).tolist() == missing
-        assert [math.copysign(1, value) for value in columns[name][[1, 4]]] == [1, 1]
+        assert [math.copysign(1, value) for value in columns[name][[1, 4, 0]]] == [1, 1, 1]
     for name in ("cosine", "cosine_bf16", "cosine_native"):
         assert np.ma.getmaskarray(columns[name]).tolist() == [False, True, True, True, True, False]
 
@@ -164,7 +164,28 @@ def test_an_fp32_row_past_bf16s_range_has_no_score_and_disturbs_no_other() -> No
     W = torch.tensor([[3.4e38, 1.0], [1.0, 2.0]])
     (columns,) = scored(W, [[1.0, 1.0]])
     assert columns["dot"].tolist() == [None, 3.0]
+    assert columns["distance"].tolist() == [
+        pytest.approx(float(np.float32(3.4e38)), rel=1e-12),
+        pytest.approx(1.0, rel=1e-12),
+    ]
     assert columns["cosine_bf16"].tolist() == [None, exact_scores([1.0, 2.0], [1.0, 1.0])[1]]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_distances_are_of_the_stored_values_from_h_as_it_is(dtype: torch.dtype) -> None:
+    """Neither is rounded to bf16: an fp32 row is at 0 from itself, and h a third of a step off is that far."""
+    W = (bf16_matrix(60, 33).float() * 1.37).to(dtype)
+    W[3], W[4, 5] = W[2], -0.0
+    near = W[2].float().numpy() * np.float32(1.0001)
+    vectors = [W[2].float().numpy(), near, W.double().mean(dim=0).float().numpy()]
+    X = [[Fraction(value) for value in row] for row in W.double().tolist()]
+    for vector, columns in zip(vectors, scored(W, vectors), strict=True):
+        h = [Fraction(value) for value in vector.astype(np.float64).tolist()]
+        for row, distance in zip(X, columns["distance"].tolist(), strict=True):
+            square = sum(((x - y) ** 2 for x, y in zip(row, h, strict=True)), Fraction(0))
+            assert abs(Fraction(distance) ** 2 - square) <= square * 2 * Fraction(1e-12)
+        assert (columns["distance"][2] == 0) == (vector is vectors[0])
+        assert columns["distance"][2] == columns["distance"][3]
 
 
 def test_equal_rows_have_equal_scores_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
