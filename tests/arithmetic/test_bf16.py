@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.oracle_bf16 import BF16, SMALL_BF16, bf16_value, exact_dot, nearest_by_search, nearest_root_by_search
@@ -173,6 +173,7 @@ def test_only_what_no_bound_settles_goes_to_exact_sums(monkeypatch: pytest.Monke
 
 
 @given(st.lists(st.floats(-1e30, 1e30), min_size=1, max_size=8))
+@example([1.0 + 2.0**-8 + 2.0**-52, -(2.0**-80)])  # the nearest fp64 is odd, the other beside it a midpoint
 def test_rounded_to_odd_stands_on_the_exact_values_side_of_every_number_with_fewer_bits(terms: list[float]) -> None:
     nearest = math.fsum(terms)
     exact = sum(map(Fraction, terms), Fraction(0))

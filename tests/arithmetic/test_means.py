@@ -1,6 +1,8 @@
 """Means of rows: each element the fp32 nearest to the exact mean, whatever the order."""
 
+import math
 from fractions import Fraction
+from itertools import permutations
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +34,20 @@ def test_a_sum_that_fp64_loses_is_found() -> None:
     W = torch.tensor([[2.0**60], [1.0], [-(2.0**60)]])
     for order in ([0, 1, 2], [1, 0, 2], [0, 2, 1]):
         assert centroid(W, np.array(order, np.int32)).tolist() == [nearest_fp32(Fraction(1, 3))]
+
+
+def test_what_rounding_loses_of_a_sum_is_added_back() -> None:
+    """2⁶⁰ + 2⁶ is 2⁶⁰ in fp64; of the four, 2¹⁰ + 2⁶ is left, in columns enough to be summed in twice the precision."""
+    column = torch.tensor([2.0**60, 2.0**10, 2.0**6, -(2.0**60)])
+    W = column[:, None].repeat(1, centroids.MOST_ALONE + 1)
+    for order in permutations(range(4)):
+        assert centroid(W, np.array(order, np.int32)).tolist() == [272.0] * (centroids.MOST_ALONE + 1)
+
+
+def test_a_mean_that_fp32_rounds_to_zero_from_below_is_no_minus_zero() -> None:
+    """A third of -2⁻¹⁴⁹, the smallest number of fp32 below zero."""
+    (mean,) = centroid(torch.tensor([[-(2.0**-149)], [0.0], [0.0]]), ids(3)).tolist()
+    assert (mean, math.copysign(1, mean)) == (0, 1)
 
 
 def test_a_tie_goes_to_the_even_one_and_a_hair_aside_does_not() -> None:

@@ -233,6 +233,13 @@ def test_rebuild_leaves_out_what_is_gone_and_shows_it_again_once_it_is_back(cata
     assert contents(catalog) == {"b": 2, "p/input": 3, "p/output": 4}
 
 
+def test_rebuild_leaves_out_a_version_of_which_a_file_is_cut_short(catalog: Path) -> None:
+    features = catalog / read_state(catalog).models["a"].folder / "features.parquet"
+    features.write_bytes(features.read_bytes()[:-1])
+    assert rebuild(catalog).gone == ["a"]
+    assert contents(catalog) == {"p/input": 3, "p/output": 4}
+
+
 def test_what_is_still_being_staged_is_nobodys_to_clear(catalog: Path) -> None:
     with staging(catalog) as area:
         folder = area.version("mine", "mine")

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import token_catalog
+from tests.support.crash import publish
 from tests.support.helpers import bf16_matrix, save_bare
 from token_catalog import Catalog, CatalogError
 
@@ -47,6 +48,15 @@ def test_a_catalog_is_a_collection_of_its_models(cat: Catalog) -> None:
     assert cat["m"].name == "m"
     with pytest.raises(CatalogError, match="'n': no such model; the catalog has: m"):
         cat["n"]
+
+
+def test_a_name_with_several_matrices_stands_for_them_all(tmp_path: Path) -> None:
+    publish(tmp_path, {"p/input": 3, "p/output": 4})
+    cat = token_catalog.open(tmp_path)
+    assert cat.models() == ["p/input", "p/output"]
+    assert [name in cat for name in ("p", "p/input", "input")] == [True, True, False]
+    assert cat["p"].remove() == ["p/input", "p/output"]
+    assert "p" not in cat
 
 
 def test_a_recipe_may_be_a_dict(made: Path) -> None:

@@ -148,10 +148,10 @@ def test_minus_zero_equals_zero_in_duplicates_and_is_never_stored_in_a_computed_
 
 
 def test_equal_rows_have_equal_features_wherever_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A product's last bit depends on how many rows stand beside a row, and the last chunk has fewer."""
+    """A product's last bit depends on how many rows stand beside a row; in the last chunk, none does."""
     monkeypatch.setattr(features_module, "CHUNK_BYTES", 8 * 384 * 500)
-    W = bf16_matrix(2 * 500 + 3, 384)
-    W[250] = W[500] = W[1002] = W[0]
+    W = bf16_matrix(2 * 500 + 1, 384)
+    W[250] = W[500] = W[1000] = W[0]
     ingest_bare(tmp_path / "c", W, with_vectors=False)
     own = "norm, norm_bf16, centred_norm, x, y, z, radius, lat, lon, pcs"
     same = f"select distinct {own} from features where duplicate_of = 0"

@@ -95,6 +95,14 @@ def test_where_most_vectors_are_in_tight_clusters_the_gap_is_that_of_the_others(
     assert name == ("9th decile of the" if 25 <= n_near <= 45 else "median")
 
 
+@pytest.mark.parametrize(("apart", "expected"), [(2.0, 0.5), (2.125, 2.125)])
+def test_the_others_gap_counts_where_it_is_past_four_of_the_clusters(apart: float, expected: float) -> None:
+    """Of 50 gaps, 30 of 1/2: so the median is 1/2, and the 9th decile that of the others."""
+    W = torch.zeros(50, 3)
+    W[:, 0] = torch.tensor([*(0.5 * i for i in range(30)), *(100 + apart * i for i in range(20))])
+    assert gap(vectors_of(W))[0] == expected
+
+
 @pytest.mark.views
 def test_a_clump_of_most_vectors_is_found_by_default(tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(0)

@@ -194,6 +194,20 @@ def test_cone_search_measures_the_angle_between_directions(two: Path) -> None:
         assert separation == pytest.approx(apart[i], abs=1e-6)
 
 
+def test_of_vectors_as_near_the_lowest_are_shown(tmp_path: Path) -> None:
+    """Around token 2 at 0: tokens 0, 1, 3 and 4 on the axes, all a distance of 1 away, and 5, of 2."""
+    W = torch.tensor([[0.0, -1, 0], [0, 0, 1], [0, 0, 0], [-1, 0, 0], [1, 0, 0], [0, 2, 0]])
+    ingest_bare(tmp_path / "c", W)
+    near = rows(tmp_path / "c", "select token_id, distance from nearest(2, 3)")
+    assert near == [(0, 1), (1, 1), (3, 1)]
+
+
+def test_a_cone_of_no_width_holds_the_token_that_it_points_at(two: Path) -> None:
+    ((lat, lon),) = rows(two, "select lat, lon from features where token_id = 9", "wide")
+    at = f"'{lat}'::double, '{lon}'::double, 0"
+    assert rows(two, f"select token_id, separation from cone_search({at})", "wide") == [(9, 0)]
+
+
 def test_bf16_rounds_in_sql_as_exact_arithmetic_does(two: Path) -> None:
     generator = np.random.default_rng(8)
     values = (generator.standard_normal(4000) * 10.0 ** generator.integers(-44, 39, 4000)).tolist()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -22,6 +23,7 @@ from token_catalog.ingest.recipe import shipping
 from token_catalog.ingest.recipe.entries import Reference
 from token_catalog.ingest.recipe.recipe import LinkageDistances, Recipe, parse_recipe
 from token_catalog.ingest.recipe.shipping import load_recipe
+from token_catalog.ingest.references.matrix_view import MatrixView
 from token_catalog.ingest.references.resolve import token_of
 from token_catalog.ingest.report import Report
 from token_catalog.ingest.stored_model import StoredModel
@@ -109,6 +111,22 @@ def test_a_text_is_the_token_that_it_is_tokenized_to(minilm: Path, tmp_path: Pat
             token_of(Reference("h", "text", text), there)
 
 
+@pytest.mark.parametrize(
+    ("lat", "lon", "first"),
+    [(10, 20, 1), (6, 20, 1), (4, 20, 2), (16, 20, 3), (10, 16, 1), (10, 24, 1), (10, 24.5, None)],
+)
+def test_the_edges_of_a_window_belong_to_it(lat: float, lon: float, first: int | None) -> None:
+    """Of tokens nowhere, at latitude 10, 8 and 12, all at longitude 20: the lowest at most 4 away."""
+    sky = pa.table({"lat": [None, 10.0, 8.0, 12.0], "lon": [None, 20.0, 20.0, 20.0]})
+    matrix = MatrixView(torch.empty(4, 3), sky, lambda: sky, lambda: np.eye(3), (1, 3, 2))
+    asked = Reference("h", "first_in_box", {"lat": lat, "lon": lon, "diameter": 8.0})
+    if first is None:
+        with pytest.raises(CatalogError, match="no token is in the window of 8 degrees"):
+            token_of(asked, matrix)
+    else:
+        assert token_of(asked, matrix) == first
+
+
 def test_a_direction_is_where_the_sky_has_it(tmp_path: Path) -> None:
     """Pointing at lat 30, lon 60: north (PC3, flipped) gets sin 30°, and the other axes cos 30° · cos and sin 60°."""
     text = "[sky]\nnorth = -3\nmeridian = 1\nequinox = 2\n" + reference("sky = { lat = 30, lon = 60 }")
@@ -157,6 +175,13 @@ def test_references_build_on_clusters_of_earlier_ones_in_their_order(tmp_path: P
     assert vector(tmp_path, "d") == exact_mean(W[3::7].tolist())
     assert vector(tmp_path, "e") == W[inside[0]].tolist()
     assert vector(tmp_path, "f") == exact_mean(W[inside].tolist())
+
+
+def test_of_values_as_frequent_the_smallest_makes_the_mode(tmp_path: Path) -> None:
+    """From token 0, the dots are 1, 1, 0, 0: the mode is 0, of tokens 2 and 3."""
+    W = torch.tensor([[1.0, 0, 0], [1, 0, 1], [0, 2, 0], [0, 0, 4]])
+    ingested(tmp_path, W, reference("token = 0", "z") + reference('centroid = "z:dot-mode"'))
+    assert vector(tmp_path) == [0, 1, 2]
 
 
 @pytest.mark.views

@@ -311,16 +311,18 @@ def test_a_folder_that_is_not_there_is_made(small: Path, tmp_path: Path) -> None
 def test_what_is_no_file_is_never_written_over(small: Path, tmp_path: Path) -> None:
     (tmp_path / "1.5c_cluster_logits.safetensors").mkdir()
     (tmp_path / "file").write_text("mine")
+    (tmp_path / "link.parquet").symlink_to("a disk that isn't there now")
     for replace in (False, True):
         with pytest.raises(
             CatalogError, match=r"1\.5c_cluster_logits\.safetensors: is no file, so none is written over"
         ):
             export_tensors(small, ODD, tmp_path, replace=replace)
-        with pytest.raises(CatalogError, match="is no file, so none is written over it"):
-            export_parquet(small, ODD, tmp_path, replace=replace)
+        for path in (tmp_path, tmp_path / "link.parquet"):
+            with pytest.raises(CatalogError, match="is no file, so none is written over it"):
+                export_parquet(small, ODD, path, replace=replace)
         with pytest.raises(CatalogError, match="file: is a file, and tensors go into a folder"):
             export_tensors(small, ODD, tmp_path / "file", replace=replace)
-    assert {path.name for path in tmp_path.iterdir()} == {"1.5c_cluster_logits.safetensors", "file"}
+    assert {path.name for path in tmp_path.iterdir()} == {"1.5c_cluster_logits.safetensors", "file", "link.parquet"}
 
 
 def test_exported_files_can_be_read_by_whom_other_files_can(small: Path, tmp_path: Path) -> None:
