@@ -73,23 +73,11 @@ spread as not materialized (
     group by p.model, p.place
 ),
 
--- On the lattice a bf16 value is 128 for each exponent field above the first, and its
--- 8 bits in units of its last one.
 ends as not materialized (
     select
         model,
         place,
-        list_transform(
-            [least, most],
-            lambda number: case
-                when number = 0 then 0
-                else
-                    sign(number) * (
-                        128 * (greatest(floor(log2(abs(number))), -126) + 126)
-                        + abs(number) / bf16_step(number)
-                    )
-            end
-        ) as points
+        lattice_of([least, most]::float[]) as points
     from summed
     where dtype_of(model) = 'bf16'
 ),
@@ -115,7 +103,7 @@ told as (
         d.std,
         s.n_values,
         case when dtype_of(h.model) = 'bf16' then s.n_values end as n_lattice,
-        (e.points[2] - e.points[1])::integer as extent_steps
+        e.points[2]::integer - e.points[1]::integer as extent_steps
     from having_it as h
     left join summed as s on h.model = s.model
     left join spread as d on s.model = d.model and s.place = d.place
