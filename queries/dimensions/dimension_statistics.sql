@@ -35,7 +35,8 @@ different as materialized (
         v.vector
     from vectors as v
     inner join inside as i on v.model = i.model and v.token_id = i.token_id
-    where i.duplicate_of is not null
+    -- The second is there for the optimizer, which leaves out all of this for a NULL.
+    where i.duplicate_of is not null and cluster_name::varchar is not null
 ),
 
 parts as not materialized (
