@@ -18,10 +18,13 @@ from ..arithmetic.arrays import Floats, Ids, blocks
 
 # Columns held at once, and of these the rows that are turned into columns at once: the latter stay in a cache.
 COLUMNS_BYTES = 32 << 20
-ROWS_BYTES = 512 << 10
+ROWS_BYTES = 256 << 10
 
 # Of a bf16 model, the values are its lattice points.
 ON_A_LATTICE = "bf16"
+
+# Keys: whole numbers of 16 bits, or fp32.
+Numbers = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -77,48 +80,46 @@ def dimension_columns(values: ColumnValues, mean: Floats, variances: Floats, dty
     }
 
 
-def _columns(W: Tensor, finite: npt.NDArray[np.bool_]) -> Iterator[npt.NDArray[Any]]:
-    """Yield the finite rows' values of each column, in order, each an array that may be changed."""
+def _columns(W: Tensor, finite: npt.NDArray[np.bool_]) -> Iterator[Numbers]:
+    """Yield the finite rows' keys of each column, in order, each an array that may be changed.
+
+    In NumPy: torch would take all processors for it, while others compute.
+    """
     n_tokens, n_dims = W.shape
-    n_columns = max(1, COLUMNS_BYTES // (W.element_size() * n_tokens))
+    stored: Numbers = (W.view(torch.int16) if W.element_size() == 2 else W).numpy()
+    n_columns = max(1, COLUMNS_BYTES // (stored.itemsize * n_tokens))
     for part in blocks(n_dims, n_columns):
-        held = torch.empty(part.stop - part.start, int(finite.sum()), dtype=_key_type(W))
-        n_rows = max(1, ROWS_BYTES // (W.element_size() * len(held)))
+        held = np.empty((part.stop - part.start, int(finite.sum())), stored.dtype)
+        n_rows = max(1, ROWS_BYTES // (stored.itemsize * len(held)))
         start = 0
         for block in blocks(n_tokens, n_rows):
-            rows = W[block, part]
             kept = finite[block]
-            rows = rows.contiguous() if kept.all() else rows[torch.from_numpy(kept)]
-            held[:, start : start + len(rows)] = _keys(rows.T.contiguous())
+            # Copied first: turned where they lie far apart, they'd take five times as long.
+            rows = np.ascontiguousarray(stored[block, part]) if kept.all() else stored[block, part][kept]
+            held[:, start : start + len(rows)] = _keys(np.ascontiguousarray(rows.T))
             start += len(rows)
-        yield from held.numpy()
+        yield from held
 
 
-def _key_type(W: Tensor) -> torch.dtype:
-    return torch.int16 if W.element_size() == 2 else W.dtype
-
-
-def _keys(values: Tensor) -> Tensor:
+def _keys(stored: Numbers) -> Numbers:
     """Return numbers that are ordered, and equal, as the values are: of 16 bits, whole ones without a gap."""
-    if values.element_size() != 2:
-        return values + 0.0
-    return _mirrored(values.view(torch.int16))
+    return _mirrored(stored) if stored.dtype == np.int16 else stored + np.float32(0)
 
 
-def _mirrored(bits: Tensor) -> Tensor:
+def _mirrored(bits: Numbers) -> Numbers:
     """Return -32768 - b for each b < 0, and the others as they are; done twice, it undoes itself but for -0.0.
 
     The bits of negative floats go down as their values go up.
 
-    >>> _mirrored(torch.tensor([5, -32768, -32763, -1], dtype=torch.int16)).tolist()
+    >>> _mirrored(np.array([5, -32768, -32763, -1], np.int16)).tolist()
     [5, 0, -5, -32767]
     """
-    negative = bits >> 15  # all ones, which is -1, where it is; torch.where takes five times as long
-    return (bits ^ (negative & 0x7FFF)) - negative
+    negative = bits >> 15  # all ones, which is -1, where it is
+    mirrored: Numbers = (bits ^ (negative & np.int16(0x7FFF))) - negative
+    return mirrored
 
 
-def _values(keys: npt.NDArray[Any], dtype: torch.dtype) -> Floats:
+def _values(keys: Numbers, dtype: torch.dtype) -> Floats:
     """Return the values of keys, in fp64."""
-    numbers = torch.from_numpy(keys)
-    values: Floats = (_mirrored(numbers).view(dtype) if dtype.itemsize == 2 else numbers).double().numpy()
+    values: Floats = torch.from_numpy(_mirrored(keys) if keys.dtype == np.int16 else keys).view(dtype).double().numpy()
     return values
