@@ -86,6 +86,10 @@ MODELS = Table(
         Column("north_pc", pa.int32(), "principal component that points to latitude +90° (negative: flipped)"),
         Column("meridian_pc", pa.int32(), "principal component at latitude 0°, longitude 0° (negative: flipped)"),
         Column("equinox_pc", pa.int32(), "principal component at latitude 0°, longitude +90° (negative: flipped)"),
+        Column("causal_epsilon", pa.float64(), "ε of features.causal_norm; NULL where the recipe has no [causal]"),
+        Column(
+            "causal_condition_number", pa.float64(), "(λ₁ + ε) / (λ_least + ε), of C + εI; NULL where causal_epsilon is"
+        ),
         Column("linkage_radius", pa.float64(), "distance up to which tokens are linked: components are known to there"),
         Column("linkage_threshold", pa.float64(), "distance at which features.component is told"),
         Column("linkage_rule", pa.string(), "how the radius and the threshold were chosen"),
@@ -144,7 +148,11 @@ FEATURES = Table(
         Column("radius", pa.float64(), "√(x² + y² + z²)"),
         Column("lat", pa.float64(), "latitude in degrees, asin(z / radius); NULL at radius 0"),
         Column("lon", pa.float64(), "longitude in degrees, atan2(y, x); NULL at radius 0"),
-        Column("pcs", pa.list_(pa.float64()), "uncentred projections on PC1..PC8"),
+        Column(
+            "pcs",
+            pa.list_(pa.float64()),
+            "uncentred projections on PC1..PC8, or as many as the recipe's [pca] keep says",
+        ),
         Column("duplicate_of", pa.int32(), "lowest token_id with an equal row (its own where alone)"),
         Column("duplicate_count", pa.int32(), "rows equal to this one, itself included"),
         Column("component", pa.int32(), "lowest token_id of the component at distances < models.linkage_threshold"),
@@ -162,6 +170,11 @@ FEATURES = Table(
             pa.float64(),
             "distance at which the token merges with those before it in linkage_order (its nearest may come after: see "
             "nn_distance): 0 for a duplicate; NULL for the first, and where it isn't < models.linkage_radius",
+        ),
+        Column(
+            "causal_norm",
+            pa.float64(),
+            "√((w-μ)ᵀ(C+εI)⁻¹(w-μ)), ε as models.causal_epsilon; NULL where the recipe has no [causal]",
         ),
     ),
 )
@@ -189,6 +202,7 @@ PRINCIPAL_COMPONENTS = Table(
             pa.list_(pa.float64()),
             "unit vector, on the mean's side (mean · vector >= 0), or as the recipe's orient says",
         ),
+        Column("mean_projection", pa.float64(), "mean of W's finite rows · vector: features.pcs less this is centred"),
     ),
 )
 
@@ -296,6 +310,77 @@ RECIPE_CLUSTERS = Table(
     ),
 )
 
+FRAME = Column("frame", pa.string(), "the frame's name in the recipe, or spectrum:CLUSTER")
+
+FRAME_AXES = Table(
+    "frame_axes",
+    "One row per frame but the default one: its origin and axes, as they were found.",
+    (
+        MODEL,
+        FRAME,
+        Column("definition", pa.string(), "how it was asked for, as JSON"),
+        Column("origin", pa.list_(pa.float64()), "what is taken from a row before it is projected"),
+        Column("x_axis", pa.list_(pa.float64()), "unit vector: latitude 0°, longitude 0°"),
+        Column("y_axis", pa.list_(pa.float64()), "unit vector: latitude 0°, longitude +90°"),
+        Column("z_axis", pa.list_(pa.float64()), "unit vector: latitude +90°"),
+        Column("x_asked", pa.list_(pa.float64()), "the x axis as asked for, of length 1, before orthonormalisation"),
+        Column("y_asked", pa.list_(pa.float64()), "the y axis so; y_axis is what x_axis leaves of it"),
+        Column("z_asked", pa.list_(pa.float64()), "the z axis so; z_axis is what x_axis and y_axis leave of it"),
+    ),
+)
+
+FRAME_PLACES = Table(
+    "frame_places",
+    "One row per frame but the default one, and row of W: its place there. NULL where the row isn't finite.",
+    (
+        MODEL,
+        FRAME,
+        TOKEN_ID,
+        Column("x", pa.float64(), "(row - origin) · x_axis"),
+        Column("y", pa.float64(), "(row - origin) · y_axis"),
+        Column("z", pa.float64(), "(row - origin) · z_axis"),
+        Column("radius", pa.float64(), "√(x² + y² + z²)"),
+        Column("lat", pa.float64(), "latitude in degrees, asin(z / radius); NULL at radius 0"),
+        Column("lon", pa.float64(), "longitude in degrees, atan2(y, x); NULL at radius 0"),
+    ),
+)
+
+SPECTRUM_KEYS = (
+    MODEL,
+    Column("cluster", pa.string(), "the cluster's name; from clusters lists the names"),
+    Column("weighting", pa.string(), "tokens, each counted once; or vectors, equal rows counted once"),
+)
+
+SPECTRA = Table(
+    "spectra",
+    "One row per spectrum of a cluster: how many directions its rows spread in (covariance 1/N, about their own mean).",
+    (
+        *SPECTRUM_KEYS,
+        Column("n_tokens", pa.int32(), "tokens of the cluster whose rows are finite"),
+        Column("n_vectors", pa.int32(), "different rows among them"),
+        Column("total_variance", pa.float64(), "sum of the eigenvalues"),
+        Column("participation_ratio", pa.float64(), "(Σλ)² / Σλ²: in how many directions it would be the same in each"),
+        Column("rank", pa.int32(), "eigenvalues > rank_tolerance"),
+        Column("rank_tolerance", pa.float64(), "λ₁ · max(n_vectors, n_dims) · 2⁻⁵²"),
+    ),
+)
+
+SPECTRUM_COMPONENTS = Table(
+    "spectrum_components",
+    "One row per spectrum and principal component: min(n_vectors, n_dims) of them; all further eigenvalues are 0.",
+    (
+        *SPECTRUM_KEYS,
+        Column("pc", pa.int32(), "from 1, by descending eigenvalue"),
+        Column("eigenvalue", pa.float64(), "variance of the cluster's rows along the component"),
+        Column("variance_share", pa.float64(), "eigenvalue / the sum of all eigenvalues"),
+        Column(
+            "vector",
+            pa.list_(pa.float64()),
+            "unit vector, on the side of the rows' mean; arbitrary where the eigenvalue is 0 but for rounding",
+        ),
+    ),
+)
+
 VECTORS = Table(
     "vectors",
     "One row per row of W: the stored values, exactly.",
@@ -316,5 +401,9 @@ TABLES = (
     REFERENCE_VECTORS,
     SCORES,
     RECIPE_CLUSTERS,
+    FRAME_AXES,
+    FRAME_PLACES,
+    SPECTRA,
+    SPECTRUM_COMPONENTS,
     VECTORS,
 )

@@ -15,8 +15,10 @@ from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.tables import as_rows
 
 from .arithmetic.arrays import block_rows, blocks
+from .dependents import kept_axes, surroundings, write_again
 from .devices import fp64_device, native_device, placed
 from .features.duplicates import row_digests
+from .frames.resolve import UnresolvedFrameError
 from .linkage.link import link
 from .new_version import NewVersion
 from .recipe.recipe import DISTANCES, LinkageDistances, Recipe
@@ -65,17 +67,21 @@ def _relink(
 
 
 def _score_again(stored: StoredModel, recipe: Recipe, view: MatrixView, native: torch.device, new: NewVersion) -> None:
-    """Write the recipe's clusters, and the references whose vector is another now."""
+    """Write the recipe's clusters, the references whose vector is another now, and what hangs on both."""
     before, members = stored.references(), stored.members()
     # Files aren't read again: what they named doesn't hang on linkage.
     named = {cluster.name: members[cluster.name] for cluster in recipe.clusters if cluster.file}
     context = ScoringContext(native, new.stage, new.note)
     try:
         scored = score_recipe(recipe, view, context, members=named, references=before)
-    except UnresolvedError as error:
+        borrowed = kept_axes(stored, recipe.frames)
+        around = surroundings(view, scored.clusters(view), scored.references, borrowed)
+        write_again(stored, recipe.frames, around, new)
+    except (UnresolvedError, UnresolvedFrameError) as error:
+        what = "reference" if isinstance(error, UnresolvedError) else "frame"
         raise CatalogError(
             f"{new.model}: linked so, it has no {error}; nothing was changed: choose other distances, or ingest it "
-            "again with optional = true in that reference"
+            f"again with optional = true in that {what}"
         ) from None
     if scored.anew:
         new.note(f"references that changed with it, and were scored anew: {', '.join(scored.anew)}")

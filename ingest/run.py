@@ -21,12 +21,16 @@ from token_catalog.catalog.selection import check_conditions
 from token_catalog.catalog.state import read_state
 from token_catalog.catalog.tables import as_rows, lists_of, vector_row_group
 
-from .arithmetic.arrays import blocks
+from .arithmetic.arrays import Floats, blocks
+from .arithmetic.components import PrincipalComponents
+from .dependents import borrow, surroundings
 from .devices import described, enough_memory, fp64_device, native_device
 from .dimensions.columns import ColumnValues, column_values, dimension_columns
-from .features.principal_components import PrincipalComponents, oriented_components
+from .features.causal import condition_number
+from .features.principal_components import oriented_components
 from .features.scan import Rows, Scan, scan
 from .features.sky import feature_columns
+from .frames.places import place_recipe, write_frames
 from .linkage.link import link
 from .new_version import NewVersion
 from .recipe.entries import conditions
@@ -48,12 +52,14 @@ Result = TypeVar("Result")
 class Job:
     """What the matrices of one ingest have in common.
 
-    `vocabulary` is None without a tokenizer; `native` is the device whose own bf16 products are told.
+    `vocabulary` is None without a tokenizer; `borrowed` are axes of frames that are other models'; `native` is the
+    device whose own bf16 products are told.
     """
 
     source: Source
     vocabulary: dict[int, Token] | None
     recipe: Recipe
+    borrowed: Mapping[tuple[str, str], Floats]
     device: torch.device
     native: torch.device
     with_vectors: bool
@@ -84,10 +90,10 @@ def ingest(
         resolved = resolve_source(source, options)
     report.warnings += resolved.warnings
     recipe = (recipe or _recipe_of(resolved, report)).linked(asked)
-    _refuse_early(catalog, resolved, recipe, replace=replace)
+    borrowed = _refuse_early(catalog, resolved, recipe, replace=replace)
     with report.stage("tokenizer"):
         vocabulary = _vocabulary(resolved) if with_tokenizer else None
-    job = Job(resolved, vocabulary, recipe, where, native, with_vectors)
+    job = Job(resolved, vocabulary, recipe, borrowed, where, native, with_vectors)
     with staging(catalog) as area:
         for model, (role, matrix) in resolved.matrices.items():
             new = NewVersion(model, area.version(model, resolved.name), {}, report)
@@ -110,17 +116,20 @@ def _recipe_of(source: Source, report: Report) -> Recipe:
     return with_changes(recipe, origin=origin)
 
 
-def _refuse_early(catalog: Path, source: Source, recipe: Recipe, *, replace: bool) -> None:
-    """Refuse what can be refused before any work is done."""
+def _refuse_early(catalog: Path, source: Source, recipe: Recipe, *, replace: bool) -> dict[tuple[str, str], Floats]:
+    """Refuse what can be refused before any work is done; return the axes that frames have from other models."""
     with errors_from(recipe.origin):
         for _, matrix in source.matrices.values():
             recipe.check(matrix.n_tokens, matrix.n_dims)
             check_vectors(recipe.references, matrix.n_dims, matrix.row)
             read_token_files(recipe, matrix.n_tokens)
         check_conditions(conditions(recipe.clusters))
+        widths = {matrix.n_dims for _, matrix in source.matrices.values()}
+        borrowed = {axis: vector for n in widths for axis, vector in borrow(catalog, recipe.frames, n).items()}
     taken = conflicts(read_state(catalog), dict.fromkeys(source.matrices, source.name))
     if taken and not replace:
         raise already_there(taken)
+    return borrowed
 
 
 def _vocabulary(source: Source) -> dict[int, Token]:
@@ -149,7 +158,7 @@ def _ingest_matrix(job: Job, new: NewVersion, role: str | None, matrix: Matrix) 
         with new.stage("components"), errors_from(recipe.origin):
             components = oriented_components(rows, scanned, recipe.sky)
         with new.stage("sky"):
-            features = feature_columns(rows, scanned, components, recipe.sky)
+            features = feature_columns(rows, scanned, components, recipe)
         W = rows.whole()
         with new.stage("linkage"):
             linked = link(W, scanned.digests, components.vectors, features, recipe.linkage)
@@ -159,9 +168,17 @@ def _ingest_matrix(job: Job, new: NewVersion, role: str | None, matrix: Matrix) 
         view = _view(new.model, W, features, tokens, components, recipe)
         with errors_from(recipe.origin):
             scored = score_recipe(recipe, view, ScoringContext(job.native, new.stage, new.note), members=members)
+            if recipe.frames:
+                around = surroundings(view, scored.clusters(view), scored.references, job.borrowed)
+                with new.stage("frames"):
+                    write_frames(new, place_recipe(recipe.frames, around, new.note))
         with new.stage("vectors' rest"):
             values = counted.result()
     new.about |= linked.chosen.as_row()
+    new.about |= {
+        "causal_epsilon": recipe.causal_epsilon,
+        "causal_condition_number": condition_number(components, recipe.causal_epsilon),
+    }
     with new.stage("tables"):
         new.write(schemas.FEATURES, features)
         new.write(schemas.COMPONENT_DIAMETERS, linked.diameters)
@@ -229,6 +246,7 @@ def _write_components(new: NewVersion, components: PrincipalComponents) -> None:
                     "eigenvalue": components.eigenvalues[part],
                     "variance_share": shares[part],
                     "vector": lists_of(components.vectors[part]),
+                    "mean_projection": components.vectors[part] @ components.mean,
                 }
             )
 

@@ -23,11 +23,15 @@ from token_catalog.catalog.tables import as_rows, read_columns, read_lists, read
 
 from .arithmetic.arrays import Floats, Ids
 from .devices import enough_memory
+from .frames.axes import Axes
+from .frames.places import PlacedFrame
 from .new_version import NewVersion
+from .recipe.frames import LETTERS
 from .recipe.recipe import Recipe, parse_recipe
 from .references.matrix_view import MatrixView
 from .references.scores import ScoredReference
 from .report import Report
+from .spectra.spectrum import Spectrum
 
 # What a matrix was stored as; `vectors` has its values as FLOAT, exactly.
 TORCH_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -79,6 +83,59 @@ class StoredModel:
     def components(self) -> Floats:
         """Return the principal components, `(n_dims, n_dims)`, in rows."""
         return np.concatenate(list(read_lists(self.folder, schemas.PRINCIPAL_COMPONENTS, "vector")))
+
+    def component(self, pc: int) -> Floats:
+        """Return one principal component, `(n_dims,)`, reading no other."""
+        start = 0
+        for chunk in read_lists(self.folder, schemas.PRINCIPAL_COMPONENTS, "vector"):
+            if pc <= start + len(chunk):
+                vector: Floats = chunk[pc - 1 - start]
+                return vector
+            start += len(chunk)
+        raise CatalogError(f"{self.model}: has {start} components, so no PC{pc}")
+
+    def frames(self) -> list[PlacedFrame]:
+        """Return the frames but the default one, spectra's skies among them, with every row's place."""
+        if not (self.folder / schemas.FRAME_AXES.file_name).exists():
+            return []
+        axes, places = self.columns(schemas.FRAME_AXES), self.columns(schemas.FRAME_PLACES)
+        names = axes["frame"].to_pylist()
+        lists = {name: self._lists(column) for name, column in axes.items() if name not in ("frame", "definition")}
+        values = {name: masked(column) for name, column in places.items() if name not in ("frame", "token_id")}
+        n_tokens = self.about["n_tokens"]
+        return [
+            PlacedFrame(
+                name,
+                axes["definition"][i].as_py(),
+                Axes(
+                    lists["origin"][i],
+                    *(np.stack([lists[f"{letter}_{kind}"][i] for letter in LETTERS]) for kind in ("asked", "axis")),
+                ),
+                {column: value[i * n_tokens : (i + 1) * n_tokens] for column, value in values.items()},
+            )
+            for i, name in enumerate(names)
+        ]
+
+    def spectra(self) -> list[Spectrum]:
+        """Return the spectra of its clusters."""
+        if not (self.folder / schemas.SPECTRA.file_name).exists():
+            return []
+        columns = self.columns(schemas.SPECTRUM_COMPONENTS)
+        names, weightings = (columns[key].to_numpy(zero_copy_only=False) for key in ("cluster", "weighting"))
+        spectra = []
+        for row in self.table(schemas.SPECTRA).drop_columns(["model"]).to_pylist():
+            cluster, weighting = row.pop("cluster"), row.pop("weighting")
+            own = pa.array((names == cluster) & (weightings == weighting))
+            eigenvalues, shares = (columns[key].filter(own).to_numpy() for key in ("eigenvalue", "variance_share"))
+            spectra.append(
+                Spectrum(cluster, weighting, row, eigenvalues, shares, self._lists(columns["vector"].filter(own)))
+            )
+        return spectra
+
+    def _lists(self, column: pa.Array) -> Floats:
+        """Return a column of vectors of W's width as an array, `(n_rows, n_dims)`."""
+        vectors: Floats = column.flatten().to_numpy().reshape(len(column), self.about["n_dims"])
+        return vectors
 
     def references(self) -> list[ScoredReference]:
         """Return the references with their scores; none, where the version is from before there were any."""

@@ -1,7 +1,7 @@
 """The library: a catalog as an object, and a DuckDB connection on it. The command line is a thin wrap of this.
 
-Nothing heavy is imported before a method needs it: torch with `ingest`, `relink` and `add_references`, DuckDB with
-what asks or publishes.
+Nothing heavy is imported before a method needs it: torch with `ingest`, `relink`, `add_references` and `spectrum`,
+DuckDB with what asks or publishes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -196,7 +196,7 @@ class Model:
         return relink(self.catalog.path, self.name, asked, device)
 
     def add_references(self, recipe: RecipeLike, *, replace: bool = False, device: str = "auto") -> "Report":
-        """Score the tokens against further references, and add clusters; the rest stays as it is.
+        """Score the tokens against further references, and add clusters and frames; the rest stays as it is.
 
         With `replace`, they take the place of those of the same names. CatalogError on bad input; the catalog is then
         as it was.
@@ -212,6 +212,24 @@ class Model:
         from token_catalog.ingest.add_references import add_references
 
         return add_references(self.catalog.path, self.name, additions, device, replace=replace)
+
+    def spectrum(
+        self, cluster: str, *, weighting: str = "tokens", replace: bool = False, device: str = "auto"
+    ) -> "Report":
+        """Store the spectrum of a cluster: eigenvalues and directions of its rows about their own mean; and its sky.
+
+        `weighting` is tokens, each counted once, or vectors, equal rows counted once. The sky is the frame
+        spectrum:CLUSTER. With `replace`, it takes the place of one that is there. CatalogError on bad input; the
+        catalog is then as it was.
+
+        >>> model = open(catalog)["m"]
+        >>> report = model.add_references({"cluster": [{"name": "half", "where": "token_id < 30"}]})
+        >>> model.spectrum("half").notes[-1]
+        "m: its sky is the frame 'spectrum:half'"
+        """
+        from token_catalog.ingest.spectrum import cluster_spectrum
+
+        return cluster_spectrum(self.catalog.path, self.name, cluster, weighting, device, replace=replace)
 
     def verify(self, figures: str | Path | None = None) -> "list[Line]":
         """Return published figures beside what the catalog finds, a line each: of a table, or the one that ships.

@@ -82,7 +82,7 @@ def ingest(
     recipe: Annotated[
         Path | None,
         typer.Option(
-            help="A recipe (TOML): sky, linkage, references, clusters; or the name of one that ships.",
+            help="A recipe (TOML): sky, linkage, references, clusters, frames; or the name of one that ships.",
             show_default="the one for this model, else references mean and largest-component",
         ),
     ] = None,
@@ -170,19 +170,38 @@ def relink(
 def add_references(
     catalog: CatalogOption,
     model: Annotated[str, typer.Argument(help="A model, or a name with several.")],
-    recipe: Annotated[Path, typer.Argument(help="A recipe (TOML) with [[reference]]s and [[cluster]]s.")],
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Take the place of references and clusters of the same names.")
-    ] = False,
+    recipe: Annotated[Path, typer.Argument(help="A recipe (TOML) with [[reference]]s, [[cluster]]s and [[frame]]s.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Take the place of those of the same names.")] = False,
     device: DeviceOption = "auto",
     profile: ProfileOption = False,
 ) -> None:
-    """Score a model's tokens against further references, and add clusters, without redoing the rest.
+    """Score a model's tokens against further references, and add clusters and frames, without redoing the rest.
 
     \b
     token-catalog add-references all-MiniLM-L6-v2 more.toml
     """
     report = open_catalog(catalog)[model].add_references(recipe, replace=replace, device=device)
+    _print_report(report, catalog, profile=profile, verb="added to")
+
+
+@app.command()
+def spectrum(
+    catalog: CatalogOption,
+    model: Annotated[str, typer.Argument(help="A model, or a name with several.")],
+    cluster: Annotated[str, typer.Option(help="A cluster; `from clusters` lists them.")],
+    weighting: Annotated[
+        str, typer.Option(help="tokens: each counts once; vectors: equal rows count once.")
+    ] = "tokens",
+    replace: Annotated[bool, typer.Option("--replace", help="Take the place of a spectrum that is there.")] = False,
+    device: DeviceOption = "auto",
+    profile: ProfileOption = False,
+) -> None:
+    """Store a cluster's spectrum (eigenvalues and directions of its own rows), and its sky, the frame spectrum:CLUSTER.
+
+    \b
+    token-catalog spectrum all-MiniLM-L6-v2 --cluster unused
+    """
+    report = open_catalog(catalog)[model].spectrum(cluster, weighting=weighting, replace=replace, device=device)
     _print_report(report, catalog, profile=profile, verb="added to")
 
 

@@ -23,6 +23,16 @@ def as_index(ids: Ids, device: torch.device) -> Tensor:
     return torch.from_numpy(ids.astype(np.int64)).to(device)
 
 
+def counted(ids: Ids, duplicate_of: Ids) -> tuple[Ids, Ids]:
+    """Return the different rows among some, each by the lowest row that is equal to it, and how many of them it is.
+
+    >>> [a.tolist() for a in counted(np.array([1, 2, 3]), np.array([0, 0, 2, 0]))]
+    [[0, 2], [2, 1]]
+    """
+    distinct, counts = np.unique(duplicate_of[ids], return_counts=True)
+    return distinct.astype(np.int32), counts.astype(np.int32)
+
+
 def block_rows(W: Tensor) -> int:
     """Return how many rows of W to hold in fp64 at once, where W is."""
     return max(1, (GPU_BYTES if W.is_cuda else CPU_BYTES) // (8 * W.shape[1]))

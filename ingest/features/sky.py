@@ -8,17 +8,19 @@ import torch
 from token_catalog.catalog.tables import lists_of
 
 from ..arithmetic.arrays import Floats, Ids
+from ..arithmetic.components import PrincipalComponents
 from ..arithmetic.distances import distances_to
-from ..recipe.recipe import Sky
+from ..arithmetic.sphere import spherical
+from ..recipe.recipe import Recipe
+from .causal import causal_norms
 from .duplicates import duplicates
-from .principal_components import N_LEADING, PrincipalComponents
 from .scan import Rows, Scan
 
 
-def feature_columns(rows: Rows, scan: Scan, components: PrincipalComponents, sky: Sky) -> dict[str, Any]:
+def feature_columns(rows: Rows, scan: Scan, components: PrincipalComponents, recipe: Recipe) -> dict[str, Any]:
     """Return the columns of `features` but those of linkage, a value per row of W, NULL where the row isn't finite."""
     duplicate_of, duplicate_count = _duplicates(scan)
-    n_leading = min(N_LEADING, rows.matrix.n_dims)
+    n_leading, sky = recipe.pca.n_leading(rows.matrix.n_dims), recipe.sky
     # A sky axis past the leading components is projected on beside them; the others are among them.
     numbers = [*range(1, n_leading + 1), *(abs(axis) for axis in sky.axes() if abs(axis) > n_leading)]
     # The last bit of a projection depends on where in its chunk the row stood: equal rows get the first one's.
@@ -27,6 +29,7 @@ def feature_columns(rows: Rows, scan: Scan, components: PrincipalComponents, sky
     )
     x, y, z = (np.sign(axis) * projections[:, numbers.index(abs(axis))] + 0.0 for axis in sky.axes())
     radius, lat, lon = spherical(x, y, z)
+    causal = causal_norms(rows, scan, components, recipe.causal_epsilon)[duplicate_of]
     missing = ~scan.finite
     values = {
         "norm": scan.norm[duplicate_of],
@@ -41,24 +44,9 @@ def feature_columns(rows: Rows, scan: Scan, components: PrincipalComponents, sky
         **{name: np.ma.MaskedArray(column, missing) for name, column in values.items()},
         "lat": np.ma.MaskedArray(lat, np.isnan(lat)),
         "lon": np.ma.MaskedArray(lon, np.isnan(lon)),
+        "causal_norm": np.ma.MaskedArray(causal, np.isnan(causal)),
         "pcs": lists_of(projections[:, :n_leading], missing),
     }
-
-
-def spherical(x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return radius, latitude and longitude (degrees) of points; NaN angles at radius 0.
-
-    The latitude is asin(z / radius), computed as atan2(z, √(x² + y²)), which keeps its accuracy near the poles.
-
-    >>> [a.tolist() for a in spherical(np.array([1.0]), np.array([1.0]), np.array([0.0]))]
-    [[1.4142135623730951], [0.0], [45.0]]
-    """
-    across = np.hypot(x, y)
-    radius = np.hypot(across, z)
-    somewhere = radius > 0
-    lat = np.where(somewhere, np.degrees(np.arctan2(z, across)), np.nan)
-    lon = np.where(somewhere, np.degrees(np.arctan2(y, x)), np.nan)
-    return radius, lat + 0.0, lon + 0.0
 
 
 def _projections(rows: Rows, scan: Scan, directions: Floats) -> tuple[Floats, Floats]:

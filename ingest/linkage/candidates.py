@@ -30,6 +30,7 @@ from .projections import BlockedProducts, DistinctRows, Projections, scale
 
 # Components that a tree may span, and how many near points each point may have there before it spans one more.
 TREE_WIDTHS = range(4, 9)
+MOST_SEARCHED = TREE_WIDTHS[-1]
 MOST_NEAR = 32
 # Points whose pairs with as many others make a tree's batch: 4 million pairs of 24 bytes, were all of them near.
 TREE_BATCH = 2_048

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..arithmetic.arrays import Floats
 from ..recipe.recipe import LinkageDistances
-from .candidates import Candidates
+from .candidates import MOST_SEARCHED, Candidates
 from .projections import DistinctRows
 from .scale import ChosenDistances, choose_distances, sample_by_digest, threshold_in_gap
 from .single_linkage import Linkage, diameters, linkage_columns, single_linkage
@@ -51,7 +51,8 @@ def link(W: Tensor, digests: list[bytes], basis: Floats, columns: Mapping[str, A
     counts, norms = (columns[name].data[ids] for name in ("duplicate_count", "norm"))
     rows = DistinctRows(W, ids, counts, norms, sample_by_digest(digests, ids))
     # `pcs` has values for finite rows only: the distinct ones among them.
-    leading = np.asarray(columns["pcs"].flatten()).reshape(int(finite.sum()), -1)[np.cumsum(finite)[ids] - 1]
+    leading = np.asarray(columns["pcs"].flatten()).reshape(int(finite.sum()), -1)[:, :MOST_SEARCHED]
+    leading = leading[np.cumsum(finite)[ids] - 1]
     linkage, chosen = _link_distinct(rows, Candidates(rows, basis, leading), asked)
     component_diameters = diameters(rows, linkage.components(chosen.threshold))
     return Linked(

@@ -54,8 +54,7 @@ class Reference:
         >>> Reference("b", "centroid", "a:dot-mode").builds_on
         'a'
         """
-        name, _, class_ = str(self.value).rpartition(":")
-        return name if self.kind == "centroid" and class_ in CLASSES else None
+        return class_of(self.value) if self.kind == "centroid" else None
 
     def as_dict(self) -> dict[str, Any]:
         """Return it in the shape it is written in."""
@@ -138,7 +137,7 @@ def parse_references(entries: Iterable[Mapping[str, Any]], folder: Path) -> tupl
     token_catalog.catalog.errors.CatalogError: reference 'a': token and pc: it can be one kind only
     """
     references = tuple(_reference(entry, place, folder) for place, entry in enumerate(entries, 1))
-    _check_names([reference.name for reference in references], "reference")
+    check_names([reference.name for reference in references], "reference")
     return references
 
 
@@ -154,7 +153,7 @@ def parse_clusters(entries: Iterable[Mapping[str, Any]], folder: Path) -> tuple[
     """
     clusters = []
     for place, entry in enumerate(entries, 1):
-        name = _name(entry, "cluster", place)
+        name = entry_name(entry, "cluster", place)
         key = f"cluster '{name}'"
         check_known(entry, f"{key}.", ("name", "where", "file", "column", "key", "sha256"))
         if name == LARGEST:
@@ -165,7 +164,7 @@ def parse_clusters(entries: Iterable[Mapping[str, Any]], folder: Path) -> tuple[
             clusters.append(Cluster(name, file=_token_file(entry, key, folder)))
         else:
             clusters.append(Cluster(name, _condition(entry, key)))
-    _check_names([cluster.name for cluster in clusters], "cluster")
+    check_names([cluster.name for cluster in clusters], "cluster")
     return tuple(clusters)
 
 
@@ -176,15 +175,35 @@ def check_order(references: Sequence[Reference], clusters: Collection[str]) -> N
         if reference.kind != "centroid":
             continue
         above, needed = names[:place], reference.builds_on
-        if needed is not None and needed not in above:
-            later = needed in names[place:]
-            where = "stands below; put it above" if later else f"isn't there; above are {listed(above)}"
-            raise CatalogError(f"{reference.key}: '{reference.value}': reference '{needed}' {where}")
-        if needed is None and not _elsewhere(reference.value, clusters):
-            raise CatalogError(
-                f"{reference.key}: no cluster '{reference.value}'; there are {listed({*clusters, LARGEST})}, "
-                f"component:ID, duplicate:ID, and REF:{', REF:'.join(CLASSES)} of references above: {listed(above)}"
-            )
+        if needed is not None and needed in names[place:]:
+            raise CatalogError(f"{reference.key}: '{reference.value}': reference '{needed}' stands below; put it above")
+        check_cluster(reference.value, reference.key, above, clusters, of=" above")
+
+
+def check_cluster(name: str, key: str, references: Collection[str], clusters: Collection[str], *, of: str = "") -> None:
+    """Raise CatalogError, beginning with a key, where no cluster can be of this name.
+
+    `references` and `clusters` are the names that there are; `of` says which of the references these are.
+    """
+    reference = class_of(name)
+    if reference is not None and reference not in references:
+        there = f"{of[1:]} are" if of else "there are"
+        raise CatalogError(f"{key}: '{name}': reference '{reference}' isn't there; {there} {listed(references)}")
+    if reference is None and not _elsewhere(name, clusters):
+        raise CatalogError(
+            f"{key}: no cluster '{name}'; there are {listed({*clusters, LARGEST})}, "
+            f"component:ID, duplicate:ID, and REF:{', REF:'.join(CLASSES)} of references{of}: {listed(references)}"
+        )
+
+
+def class_of(cluster: str) -> str | None:
+    """Return the reference that makes a cluster of this name, if one does.
+
+    >>> class_of("a:dot-mode"), class_of("component:7")
+    ('a', None)
+    """
+    name, _, class_ = cluster.rpartition(":")
+    return name if class_ in CLASSES else None
 
 
 def conditions(clusters: Iterable[Cluster]) -> dict[str, str]:
@@ -231,7 +250,7 @@ def _elsewhere(cluster: str, recipes: Collection[str]) -> bool:
 
 
 def _reference(entry: Mapping[str, Any], place: int, folder: Path) -> Reference:
-    name = _name(entry, "reference", place)
+    name = entry_name(entry, "reference", place)
     key = f"reference '{name}'"
     check_known(entry, f"{key}.", ("name", *KINDS, "scale", "optional"))
     kinds = [kind for kind in KINDS if kind in entry]
@@ -282,7 +301,7 @@ def _table_value(kind: str, table: Mapping[str, Any], key: str, folder: Path) ->
     return numbers
 
 
-def _name(entry: Mapping[str, Any], what: str, place: int) -> str:
+def entry_name(entry: Mapping[str, Any], what: str, place: int) -> str:
     """Return the name of an entry; a colon would make names of clusters ambiguous."""
     if "name" not in entry:
         raise CatalogError(f"{what} {place}: name: missing")
@@ -294,7 +313,8 @@ def _name(entry: Mapping[str, Any], what: str, place: int) -> str:
     return name
 
 
-def _check_names(names: Sequence[str], what: str) -> None:
+def check_names(names: Sequence[str], what: str) -> None:
+    """Raise CatalogError where two entries have the same name."""
     for name in names:
         if names.count(name) > 1:
             raise CatalogError(f"{what} '{name}': there are {names.count(name)} of that name; give each its own")

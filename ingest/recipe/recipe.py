@@ -13,7 +13,7 @@ from typing import Any
 
 from token_catalog.catalog.errors import CatalogError
 
-from .checks import as_integer, as_number, as_table, as_tables, check_known
+from .checks import as_finite, as_integer, as_number, as_table, as_tables, check_known
 from .entries import (
     DEFAULTS,
     Cluster,
@@ -21,10 +21,17 @@ from .entries import (
     parse_clusters,
     parse_references,
 )
+from .frames import Frame, parse_frames
 
 AXES = ("north", "meridian", "equinox")
 DISTANCES = ("radius", "threshold")
-SECTIONS = ("model", "sky", "linkage", "reference", "cluster")
+SECTIONS = ("model", "sky", "pca", "causal", "linkage", "reference", "cluster", "frame")
+# How many leading components `features.pcs` holds where nobody says.
+N_LEADING = 8
+# A list column of Parquet can't hold more values in one piece.
+MOST_VALUES = 2**31 - 1
+# Its inverse must be finite, and its root no subnormal number.
+LEAST_EPSILON = 1e-300
 # Far past all weights; its square doesn't overflow.
 MOST_DISTANCE = 1e100
 # The coordinate that each axis gives: x = w·meridian, y = w·equinox, z = w·north.
@@ -62,6 +69,27 @@ class Sky:
                 )
         if self.orient and self.orient.token >= n_tokens:
             raise CatalogError(f"recipe: sky.orient.token is {self.orient.token}, but W has rows 0 to {n_tokens - 1}")
+
+
+@dataclass(frozen=True)
+class Pca:
+    """How many leading components `features.pcs` holds; None is 8, or as many as there are."""
+
+    keep: int | None = None
+
+    def n_leading(self, n_dims: int) -> int:
+        """Return how many those are, of so many."""
+        return min(N_LEADING, n_dims) if self.keep is None else self.keep
+
+    def check(self, n_tokens: int, n_dims: int) -> None:
+        """Raise CatalogError where a matrix of this shape hasn't so many, or they can't be stored."""
+        if self.keep is not None and self.keep > n_dims:
+            raise CatalogError(f"pca.keep is {self.keep}, but W has {n_dims} columns, so as many components")
+        if self.keep is not None and self.keep * n_tokens > MOST_VALUES:
+            raise CatalogError(
+                f"pca.keep is {self.keep}: for {n_tokens:,} rows, {MOST_VALUES // n_tokens:,} is the most that can be "
+                "stored"
+            )
 
 
 @dataclass(frozen=True)
@@ -103,6 +131,10 @@ class Recipe:
     linkage: LinkageDistances = LinkageDistances()
     references: tuple[Reference, ...] = DEFAULTS
     clusters: tuple[Cluster, ...] = ()
+    frames: tuple[Frame, ...] = ()
+    pca: Pca = Pca()
+    # Added to every eigenvalue of the covariance before it is inverted, in the causal metric; None asks for none.
+    causal_epsilon: float | None = None
     # Where it was written, for messages.
     origin: str = field(default="", compare=False)
 
@@ -116,11 +148,18 @@ class Recipe:
     def check(self, n_tokens: int, n_dims: int) -> None:
         """Raise CatalogError where a matrix of this shape has no such component or token."""
         self.sky.check(n_tokens, n_dims)
+        self.pca.check(n_tokens, n_dims)
         for reference in self.references:
             if reference.kind == "token" and reference.value >= n_tokens:
                 raise CatalogError(f"{reference.key}: {reference.value}: W has rows 0 to {n_tokens - 1}")
             if reference.kind == "pc" and abs(reference.value) > n_dims:
                 raise CatalogError(f"{reference.key}: {reference.value}: W has {n_dims} columns, so as many components")
+        for frame in self.frames:
+            for key, asked in frame.parts():
+                if asked.get("token", 0) >= n_tokens:
+                    raise CatalogError(f"{key}.token: {asked['token']}: W has rows 0 to {n_tokens - 1}")
+                if abs(asked.get("pc", 0)) > n_dims:
+                    raise CatalogError(f"{key}.pc: {asked['pc']}: W has {n_dims} columns, so as many components")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the recipe in the shape it is written in; `parse_recipe` reads it."""
@@ -130,9 +169,12 @@ class Recipe:
             sky["orient"] = {"token": self.sky.orient.token, **signs}
         return {
             "sky": sky,
+            "pca": {} if self.pca.keep is None else {"keep": self.pca.keep},
+            "causal": {} if self.causal_epsilon is None else {"epsilon": self.causal_epsilon},
             "linkage": self.linkage.as_dict(),
             "reference": [reference.as_dict() for reference in self.references],
             "cluster": [cluster.as_dict() for cluster in self.clusters],
+            "frame": [frame.as_dict() for frame in self.frames],
         }
 
     def dumps(self) -> str:
@@ -165,6 +207,9 @@ def parse_recipe(table: Mapping[str, Any], folder: Path = Path()) -> Recipe:
         _linkage(as_table(table.get("linkage", {}), "linkage")),
         parse_references(as_tables(table["reference"], "reference"), folder) if "reference" in table else DEFAULTS,
         parse_clusters(as_tables(table.get("cluster", []), "cluster"), folder),
+        parse_frames(as_tables(table.get("frame", []), "frame")),
+        _pca(as_table(table.get("pca", {}), "pca")),
+        _causal_epsilon(as_table(table.get("causal", {}), "causal")),
     )
 
 
@@ -181,6 +226,29 @@ def _sky(table: Mapping[str, Any]) -> Sky:
     if sky.orient and min(sky.axes()) < 0:
         raise CatalogError("sky.orient: settles the signs by itself; it can't go with a negative component")
     return sky
+
+
+def _pca(table: Mapping[str, Any]) -> Pca:
+    check_known(table, "pca.", ("keep",))
+    if "keep" not in table:
+        return Pca()
+    keep = as_integer(table["keep"], "pca.keep")
+    if keep < len(AXES):
+        raise CatalogError(f"pca.keep: {keep}: from {len(AXES)}, which the sky needs, to the number of W's columns")
+    return Pca(keep)
+
+
+def _causal_epsilon(table: Mapping[str, Any]) -> float | None:
+    check_known(table, "causal.", ("epsilon",))
+    if not table:
+        return None
+    epsilon = as_finite(table["epsilon"], "causal.epsilon")
+    if epsilon < LEAST_EPSILON:
+        raise CatalogError(
+            f"causal.epsilon: {epsilon:g}: must be above 0 (and at least {LEAST_EPSILON:g}); 1e-6, say: it is added to "
+            "every eigenvalue, so that there is an inverse"
+        )
+    return epsilon
 
 
 def _linkage(table: Mapping[str, Any]) -> LinkageDistances:

@@ -16,6 +16,7 @@ from token_catalog.catalog.paths import known_names
 
 from .checks import as_integer, as_switch, as_table, as_text, check_known
 from .entries import check_order
+from .frames import check_frames
 from .recipe import Recipe, errors_from, parse_recipe
 
 _FOLDER = Path(__file__).parent / "shipped"
@@ -66,15 +67,17 @@ def load_recipe(recipe: str | Path | Mapping[str, Any]) -> Recipe:
     table, path = _read(recipe)
     with errors_from(str(path or "")):
         loaded = _parse(table, path)
-        check_order(loaded.references, [cluster.name for cluster in loaded.clusters])
+        clusters = [cluster.name for cluster in loaded.clusters]
+        check_order(loaded.references, clusters)
+        check_frames(loaded.frames, [reference.name for reference in loaded.references], clusters)
         return replace(loaded, origin=str(path or ""))
 
 
 def load_additions(recipe: str | Path | Mapping[str, Any]) -> Recipe:
-    """Read a recipe that has references and clusters alone, which may build on what a catalog has already."""
+    """Read a recipe that has references, clusters and frames alone, which may build on what a catalog has already."""
     table, path = _read(recipe)
     with errors_from(str(path or "")):
-        for key in ("sky", "linkage"):
+        for key in ("sky", "pca", "causal", "linkage"):
             if key in table:
                 raise CatalogError(f"{key}: was settled by the ingest; leave it out here")
         additions = _parse({"reference": [], **table}, path)

@@ -5,7 +5,7 @@ Those that files name are in `token_files`.
 References build on clusters, and make some: `REF:cosine-mode`, `REF:dot-mode`, `REF:dot-self`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,14 @@ class Clusters:
     def _column(self, name: str) -> Any:
         """Return a column of whole numbers; 0 where it is NULL, as its size is then."""
         return self._features[name].combine_chunks().fill_null(0).to_numpy()
+
+
+def all_clusters(features: pa.Table, members: Mapping[str, Ids], references: Iterable[ScoredReference]) -> Clusters:
+    """Return the clusters of a matrix, those of its scored references too."""
+    clusters = Clusters(features, members)
+    for scored in references:
+        clusters.add(scored)
+    return clusters
 
 
 _WHY_EMPTY = {

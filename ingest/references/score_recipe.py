@@ -21,7 +21,7 @@ from ..devices import described
 from ..new_version import NewVersion
 from ..recipe.entries import TOKEN_KINDS, Reference
 from ..recipe.recipe import Recipe
-from .clusters import Clusters, recipe_columns, recipe_members
+from .clusters import Clusters, all_clusters, recipe_columns, recipe_members
 from .matrix_view import MatrixView
 from .resolve import Resolved, UnresolvedError, resolve_reference, token_of
 from .scores import ScoredReference, score
@@ -50,6 +50,10 @@ class ScoredRecipe:
     def differs_from(self, before: Sequence[ScoredReference]) -> bool:
         """Whether the references aren't the very same as before."""
         return [*map(id, self.references)] != [*map(id, before)]
+
+    def clusters(self, matrix: MatrixView) -> Clusters:
+        """Return all clusters that there are: the matrix' own, the recipe's, and its references'."""
+        return all_clusters(matrix.features, self.members, self.references)
 
     def write_clusters(self, version: NewVersion) -> None:
         """Write `recipe_clusters`."""

@@ -15,11 +15,11 @@ import torch
 
 from token_catalog.ingest.arithmetic.arrays import blocks
 from token_catalog.ingest.features.duplicates import duplicates, row_digests
-from token_catalog.ingest.features.principal_components import N_LEADING
 from token_catalog.ingest.linkage.candidates import Candidates, Pairs
 from token_catalog.ingest.linkage.projections import DistinctRows
 from token_catalog.ingest.linkage.scale import sample_by_digest
 from token_catalog.ingest.linkage.single_linkage import diameters, linkage_columns, single_linkage
+from token_catalog.ingest.recipe.recipe import N_LEADING
 from token_catalog.ingest.source.matrix import open_matrix
 
 CHUNK = 4_096

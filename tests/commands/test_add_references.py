@@ -213,7 +213,7 @@ def new(**entry: object) -> Recipe:
 
 
 BAD: Mapping[str, tuple[Recipe, str]] = {
-    "no entry": (recipe(), r"the recipe has no \[\[reference\]\] and no \[\[cluster\]\]: there is nothing to add"),
+    "no entry": (recipe(), r"the recipe has no \[\[reference\]\], no \[\[cluster\]\] and no \[\[frame\]\]: there is"),
     "name taken": (
         recipe([{"name": "base", "pc": 1}]),
         "reference 'base': the catalog has one of that name; give",

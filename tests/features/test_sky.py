@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from token_catalog.ingest.arithmetic.arrays import Floats
-from token_catalog.ingest.features.principal_components import (
+from token_catalog.ingest.arithmetic.components import (
     PrincipalComponents,
     principal_components,
     with_canonical_signs,
 )
-from token_catalog.ingest.features.sky import spherical
+from token_catalog.ingest.arithmetic.sphere import spherical
 
 Extended = np.ndarray[tuple[int, ...], np.dtype[np.longdouble]]
 

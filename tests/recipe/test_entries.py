@@ -140,7 +140,8 @@ WRONG = {
     "reference = 3": "reference: is no array of tables",
     "reference = [3]": "reference: is no array of tables",
     "cluster = {}": r"cluster: is no array of tables; write \[\[cluster\]\] above each",
-    "[[references]]\ntoken = 1": "references: unknown key; here are known: model, sky, linkage, reference, cluster",
+    "[[references]]\ntoken = 1": "references: unknown key; here are known: model, sky, pca, causal, linkage, "
+    "reference, cluster, frame",
     "[[reference]]\ntoken = 1": "reference 1: name: missing",
     f"{BASE}[[reference]]\ntoken = 1": "reference 2: name: missing",
     "[[reference]]\nname = 3\ntoken = 1": "reference 1: name: 3 is no text",

@@ -1,0 +1,1 @@
+"""A recipe's frames -> an origin and three axes, and every token's place there."""

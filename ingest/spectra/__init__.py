@@ -1,0 +1,1 @@
+"""A cluster's rows -> their eigenvalues and directions, by themselves."""
