@@ -11,15 +11,12 @@ from hypothesis import settings
 
 from tests.support import further_figures as further
 from tests.support.command_line import run
-from tests.support.helpers import REPLICA
 from tests.support.hub_server import Hub, serving_a_model
 from tests.support.made_once import made_once
 from tests.support.notebook_cells import Run, notebooks
+from tests.support.pages import study_catalog
 from tests.support.replica import Replica, load_replica, write_replica
 from tests.support.replica_figures import FURTHER, Value, figures, write_table
-from token_catalog.ingest.recipe.shipping import load_recipe
-from token_catalog.ingest.run import ingest
-from token_catalog.ingest.source.resolve import SourceOptions
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("tests", deadline=None)
@@ -125,9 +122,7 @@ def replica_catalog(replica: Replica, tmp_path_factory: pytest.TempPathFactory) 
     """Return its catalog, with the notebooks' recipe, on the CPU as their cells are. Read it; don't publish to it."""
 
     def make(folder: Path) -> None:
-        recipe = load_recipe("qwen3-4b-instruct-2507")
-        options = SourceOptions(name=REPLICA, tokenizer=str(replica.tokenizer))
-        ingest(folder / "catalog", str(replica.weights), options, recipe=recipe, device="cpu")
+        study_catalog(replica, folder)
 
     return made_once(tmp_path_factory, "replica_catalog", make) / "catalog"
 

@@ -9,7 +9,7 @@ from token_catalog.catalog.schemas import TABLES
 
 QUERIES = Path(__file__).parents[2] / "queries"
 # SQL that asks a catalog, and is no part of one.
-ASKING = {"demo", "notebooks", "published"}
+ASKING = {"demo", "notebooks", "published", "study"}
 
 
 def themes() -> dict[str, list[str]]:

@@ -12,7 +12,8 @@ from contextlib import chdir, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.support.helpers import MINILM, minilm_folder, shell_run
+from tests.support.helpers import MINILM, REPLICA, minilm_folder, shell_run
+from tests.support.replica import Replica
 from token_catalog.ingest.add_references import add_references
 from token_catalog.ingest.recipe.shipping import load_additions, load_recipe
 from token_catalog.ingest.run import ingest
@@ -22,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 CONTRACT = ROOT / "catalog" / "README.md"
-QUESTIONS, MORE_QUESTIONS = DOCS / "questions.md", DOCS / "more-questions.md"
+QUESTIONS, MORE_QUESTIONS, STUDY = DOCS / "questions.md", DOCS / "more-questions.md", DOCS / "study.md"
 # Their Python is run, in a folder with the demo's catalog.
 IN_PYTHON = (README, DOCS / "python.md")
 FOLDERS = ("catalog", "docs", "ingest", "queries", "tensors", "tests")
@@ -79,6 +80,14 @@ def more_questions_catalog(demo: Path, folder: Path) -> Path:
     options = SourceOptions(name=f"{MINILM}-bf16", tokenizer=str(minilm_folder()))
     ingest(catalog, str(folder / "W.safetensors"), options, recipe=load_recipe(MINILM.lower()))
     return catalog
+
+
+def study_catalog(replica: Replica, folder: Path) -> Path:
+    """Return the catalog that `study.md` describes: a small replica's, with the notebooks' recipe, made on the CPU."""
+    recipe = load_recipe("qwen3-4b-instruct-2507")
+    options = SourceOptions(name=REPLICA, tokenizer=str(replica.tokenizer))
+    ingest(folder / "catalog", str(replica.weights), options, recipe=recipe, device="cpu")
+    return folder / "catalog"
 
 
 def answered(text: str, answer: Callable[[Block], str]) -> str:

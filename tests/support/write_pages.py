@@ -1,7 +1,8 @@
 """`make docs`: writes what the pages have from the product itself: every command's help, and every answer.
 
-`python -m tests.support.write_pages commands` writes `docs/commands.md` alone, at once; without an argument, the demo's
-model is ingested in a temporary folder, every question of the pages is asked of it, and the notebook is run.
+`python -m tests.support.write_pages commands` writes `docs/commands.md` alone, at once, and `study` the answers of
+`docs/study.md` alone, of a small replica; without an argument, the demo's model is ingested in a temporary folder, too,
+every question of the other pages is asked of it, and the notebook is run.
 """
 
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import typer.main
 
 from tests.support import first_look, pages
+from tests.support.replica import write_replica
 from token_catalog.cli import app
 from token_catalog.ingest.demo import ingest_demo
 
@@ -45,14 +47,23 @@ def _fenced(text: str) -> str:
 def write_answers(demo: Path, folder: Path) -> None:
     """Put the answers of the demo's catalog, and of the one that `more-questions.md` describes, into the pages."""
     more = pages.more_questions_catalog(demo, folder)
-    for number, page in enumerate(pages.PAGES):
-        text = page.read_text(encoding="utf-8")
+    for number, page in enumerate(page for page in pages.PAGES if page != pages.STUDY):
         asked = more if page == pages.MORE_QUESTIONS else demo
         interpreter = pages.Interpreter(demo, folder / str(number)) if page in pages.IN_PYTHON else None
-        written = pages.answered(text, partial(_answer, asked, interpreter))
-        if written != text:
-            page.write_text(written, encoding="utf-8")
-            print(f"wrote {page.relative_to(pages.ROOT)}")
+        _write(page, asked, interpreter)
+
+
+def write_study(folder: Path) -> None:
+    """Put the answers of a small replica into `study.md`."""
+    _write(pages.STUDY, pages.study_catalog(write_replica(folder), folder))
+
+
+def _write(page: Path, catalog: Path, interpreter: pages.Interpreter | None = None) -> None:
+    text = page.read_text(encoding="utf-8")
+    written = pages.answered(text, partial(_answer, catalog, interpreter))
+    if written != text:
+        page.write_text(written, encoding="utf-8")
+        print(f"wrote {page.relative_to(pages.ROOT)}")
 
 
 def _answer(catalog: Path, interpreter: pages.Interpreter | None, block: pages.Block) -> str:
@@ -65,9 +76,13 @@ def _answer(catalog: Path, interpreter: pages.Interpreter | None, block: pages.B
 
 def main() -> None:
     """Write the page of commands and, unless that is all that is asked for, the answers and the notebook's outputs."""
-    COMMANDS.write_text(commands_page(), encoding="utf-8")
-    if sys.argv[1:] != ["commands"]:
-        with tempfile.TemporaryDirectory() as folder:
+    which = sys.argv[1:]
+    if which != ["study"]:
+        COMMANDS.write_text(commands_page(), encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        if which != ["commands"]:
+            write_study(Path(folder, "study"))
+        if not which:
             demo = Path(folder, "demo")
             ingest_demo(demo, "auto")
             write_answers(demo, Path(folder))
