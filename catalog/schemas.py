@@ -93,6 +93,11 @@ MODELS = Table(
         Column("linkage_radius", pa.float64(), "distance up to which tokens are linked: components are known to there"),
         Column("linkage_threshold", pa.float64(), "distance at which features.component is told"),
         Column("linkage_rule", pa.string(), "how the radius and the threshold were chosen"),
+        Column(
+            "lattice_most_steps",
+            pa.int32(),
+            "lattice steps up to which tokens are linked in lattice; NULL unless dtype is bf16",
+        ),
         Column("recipe", pa.string(), "the recipe in force, as JSON"),
         Column("device", pa.string(), "where the fp64 arithmetic ran"),
         Column("torch_version", pa.string(), "version of torch that computed the features"),
@@ -186,6 +191,23 @@ COMPONENT_DIAMETERS = Table(
         MODEL,
         Column("component", pa.int32(), "lowest token_id of the component"),
         Column("diameter", pa.float64(), "largest distance between two of its rows; NULL past 5,000 different rows"),
+    ),
+)
+
+LATTICE = Table(
+    "lattice",
+    "One row per row of W, of models stored in bf16: single linkage by steps on the bf16 lattice, the largest over the "
+    "dimensions. NULL where the row isn't finite.",
+    (
+        MODEL,
+        TOKEN_ID,
+        Column("lattice_order", pa.int32(), "place, from 0, among the leaves of the dendrogram"),
+        Column(
+            "lattice_steps",
+            pa.int32(),
+            "lattice steps at which the token merges with those before it in lattice_order: 0 for a duplicate; NULL "
+            "for the first, and where it isn't <= models.lattice_most_steps",
+        ),
     ),
 )
 
@@ -397,6 +419,7 @@ TABLES = (
     FEATURES,
     PRINCIPAL_COMPONENTS,
     COMPONENT_DIAMETERS,
+    LATTICE,
     DIMENSIONS,
     REFERENCE_VECTORS,
     SCORES,

@@ -31,6 +31,7 @@ from .features.principal_components import oriented_components
 from .features.scan import Rows, Scan, scan
 from .features.sky import feature_columns
 from .frames.places import place_recipe, write_frames
+from .lattice.link import MOST_STEPS, lattice_columns
 from .linkage.link import link
 from .new_version import NewVersion
 from .recipe.entries import conditions
@@ -165,6 +166,8 @@ def _ingest_matrix(job: Job, new: NewVersion, role: str | None, matrix: Matrix) 
         for note in linked.notes(new.model):
             new.note(note)
         features |= linked.columns
+        with new.stage("lattice"):
+            lattice = lattice_columns(W, features["duplicate_of"]) if matrix.dtype == "bf16" else None
         view = _view(new.model, W, features, tokens, components, recipe)
         with errors_from(recipe.origin):
             scored = score_recipe(recipe, view, ScoringContext(job.native, new.stage, new.note), members=members)
@@ -176,12 +179,15 @@ def _ingest_matrix(job: Job, new: NewVersion, role: str | None, matrix: Matrix) 
             values = counted.result()
     new.about |= linked.chosen.as_row()
     new.about |= {
+        "lattice_most_steps": None if lattice is None else MOST_STEPS,
         "causal_epsilon": recipe.causal_epsilon,
         "causal_condition_number": condition_number(components, recipe.causal_epsilon),
     }
     with new.stage("tables"):
         new.write(schemas.FEATURES, features)
         new.write(schemas.COMPONENT_DIAMETERS, linked.diameters)
+        if lattice is not None:
+            new.write(schemas.LATTICE, lattice)
         scored.write_clusters(new)
         scored.write_references(new)
         columns = dimension_columns(values, components.mean, components.variances, matrix.dtype)

@@ -24,6 +24,7 @@ STORIES = (
 ROOMS = (
     "ingest.features",
     "ingest.dimensions",
+    "ingest.lattice",
     "ingest.linkage",
     "ingest.references",
     "ingest.frames",
@@ -37,7 +38,7 @@ NEVER = {
     **{room: (*(other for other in ROOMS if other != room), *STORIES) for room in ROOMS},
     **{
         room: (*(other for other in ROOMS if other != room), "ingest.source", *STORIES)
-        for room in ("ingest.dimensions", "ingest.linkage", "ingest.frames", "ingest.spectra")
+        for room in ("ingest.dimensions", "ingest.lattice", "ingest.linkage", "ingest.frames", "ingest.spectra")
     },
     "ingest.recipe": ("ingest.arithmetic", "ingest.source", *ROOMS, *STORIES),
     "ingest.source": ("ingest.arithmetic", "ingest.recipe", *ROOMS, *STORIES),

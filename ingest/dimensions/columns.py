@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..arithmetic.arrays import Floats, Ids, blocks
+from ..arithmetic.lattice import mirrored
 
 # Columns held at once, and of these the rows that are turned into columns at once: the latter stay in a cache.
 COLUMNS_BYTES = 32 << 20
@@ -103,23 +104,10 @@ def _columns(W: Tensor, finite: npt.NDArray[np.bool_]) -> Iterator[Numbers]:
 
 def _keys(stored: Numbers) -> Numbers:
     """Return numbers that are ordered, and equal, as the values are: of 16 bits, whole ones without a gap."""
-    return _mirrored(stored) if stored.dtype == np.int16 else stored + np.float32(0)
-
-
-def _mirrored(bits: Numbers) -> Numbers:
-    """Return -32768 - b for each b < 0, and the others as they are; done twice, it undoes itself but for -0.0.
-
-    The bits of negative floats go down as their values go up.
-
-    >>> _mirrored(np.array([5, -32768, -32763, -1], np.int16)).tolist()
-    [5, 0, -5, -32767]
-    """
-    negative = bits >> 15  # all ones, which is -1, where it is
-    mirrored: Numbers = (bits ^ (negative & np.int16(0x7FFF))) - negative
-    return mirrored
+    return mirrored(stored) if stored.dtype == np.int16 else stored + np.float32(0)
 
 
 def _values(keys: Numbers, dtype: torch.dtype) -> Floats:
     """Return the values of keys, in fp64."""
-    values: Floats = torch.from_numpy(_mirrored(keys) if keys.dtype == np.int16 else keys).view(dtype).double().numpy()
+    values: Floats = torch.from_numpy(mirrored(keys) if keys.dtype == np.int16 else keys).view(dtype).double().numpy()
     return values
