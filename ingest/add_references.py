@@ -60,7 +60,7 @@ def _add(added: Added, stored: StoredModel, new: NewVersion) -> None:
         before = stored.references()
     with errors_from(added.additions.origin):
         scored, view = _score(added, stored, before, new)
-        _write_dependents(added, stored, scored, view, new)
+        frames = _write_dependents(added, stored, scored, view, new)
     new.about["recipe"] = scored.recipe.dumps()
     clusters = [cluster.name for cluster in added.additions.clusters]
     with new.stage("tables"):
@@ -68,7 +68,6 @@ def _add(added: Added, stored: StoredModel, new: NewVersion) -> None:
             scored.write_references(new)
         if clusters:
             scored.write_clusters(new)
-    frames = [frame.name for frame in added.additions.frames]
     for what, names in (("references", scored.anew), ("clusters", clusters), ("frames", frames)):
         if names:
             new.note(f"{what} added: {', '.join(names)}")
@@ -101,18 +100,18 @@ def _score(
 
 def _write_dependents(
     added: Added, stored: StoredModel, scored: ScoredRecipe, view: MatrixView, new: NewVersion
-) -> None:
-    """Write the frames that are added, and the frames and spectra of what was replaced."""
+) -> list[str]:
+    """Write the frames that are added, and the frames and spectra of what was replaced; return which were added."""
     fresh, frames = {frame.name for frame in added.additions.frames}, scored.recipe.frames
     there = {reference.name for reference in scored.references}
     changed = {*scored.anew, *({cluster.name for cluster in added.additions.clusters} & {*stored.members()})}
     changed |= {reference.name for reference in stored.references()} - there
     if not fresh and not changed:
-        return
+        return []
     borrowed = kept_axes(stored, [frame for frame in frames if frame.name not in fresh])
     borrowed |= borrow(added.catalog, added.additions.frames, new.about["n_dims"])
     around = surroundings(view, scored.clusters(view), scored.references, borrowed)
-    write_again(stored, frames, around, new, fresh=fresh, changed=changed)
+    return write_again(stored, frames, around, new, fresh=fresh, changed=changed)
 
 
 def _together(recipe: Recipe, additions: Recipe, taken: Collection[str], *, replace: bool) -> Recipe:

@@ -88,16 +88,17 @@ def write_again(
     *,
     fresh: Collection[str] = (),
     changed: Collection[str] | None = None,
-) -> None:
+) -> list[str]:
     """Write the frames and spectra of a stored model, where they aren't what they were, with the `fresh` frames.
 
+    Return the names of the fresh ones that could be had.
     `changed` names the recipe's clusters and references that may be others now; None: any cluster may.
     """
     before = {frame.name: frame for frame in stored.frames()}
     spectra, anew = _spectra_again(stored, around, new) if changed is None or changed else ([*stored.spectra()], None)
     moved = any(frame.hangs_on_others if changed is None else builds_on(frame) & {*changed} for frame in frames)
     if not (moved or fresh or anew is not None):
-        return
+        return []
     with new.stage("frames"):
         placed = [before[frame.name] for frame in frames if frame.name in before]
         if moved or fresh:
@@ -106,6 +107,7 @@ def write_again(
         write_frames(new, [*placed, *skies, *place_skies(anew or (), around)])
     if anew is not None:
         write_spectra(new, spectra)
+    return [frame.name for frame in placed if frame.name in fresh]
 
 
 def kept_axes(stored: StoredModel, frames: Iterable[Frame]) -> dict[tuple[str, str], Floats]:

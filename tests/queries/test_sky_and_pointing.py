@@ -269,6 +269,8 @@ def test_a_name_narrows_to_both_matrices_of_an_untied_model(tmp_path: Path) -> N
 def test_every_relation_answers_in_little_memory_with_the_variable_model(minilm: Path) -> None:
     calls = [
         "box_search(0, 0, 20)",
+        "causal_distances('unused', centroid_of('unused'), 1e-6)",
+        "causal_distances_to((select vector from reference_vectors where reference = 'mean'))",
         "components_at(0.25)",
         "cone_search(0, 0, 20)",
         "distances_to((select vector from reference_vectors where reference = 'mean'))",
