@@ -220,6 +220,16 @@ def test_dimensions_of_the_component_have_so_many_values_in_a_box_so_wide(
     assert {row["extent_steps"]: row["n_dims"] for row in told["bounding_box_in_steps"]} == extents
 
 
+def test_the_component_spreads_in_as_many_dimensions(told: Told, values: Floats, cluster: tuple[Ids, Ids]) -> None:
+    rows = values[cluster[0]]
+    squares = np.linalg.svd(rows - rows.mean(axis=0), compute_uv=False) ** 2 / len(rows)
+    (answer,) = told["spread_of_the_component"]
+    assert (answer["n_vectors"], answer["rank"]) == (len(rows), np.linalg.matrix_rank(rows - rows.mean(axis=0)))
+    assert answer["participation_ratio"] == pytest.approx(squares.sum() ** 2 / (squares**2).sum(), abs=6e-5)
+    assert float(answer["total_variance"]) == pytest.approx(squares.sum(), rel=1e-6)
+    assert answer["share_of_largest"] == pytest.approx(squares[0] / squares.sum(), abs=6e-5)
+
+
 def test_the_tokens_of_the_component_are_of_these_categories(told: Told, further_figures: Figures) -> None:
     answer = {row["category"]: row["n_tokens"] for row in told["scripts_of_the_cluster"]}
     found = [answer.get(name, 0) for name in ("ASCII", "Chinese", "empty", "other", "Thai")]
@@ -289,12 +299,6 @@ def test_all_of_w_is_as_long_from_its_mean_and_varies_as_much(
     assert column(answer, "dim") == [*order[:3], *order[-3:]]
     assert column(answer, "variance") == pytest.approx(variances[column(answer, "dim")], abs=6e-9)
     assert column(answer, "mean") == pytest.approx(values.mean(axis=0)[column(answer, "dim")], abs=6e-7)
-
-
-def test_dimensions_of_all_of_w_have_so_many_values(told: Told, values: Floats) -> None:
-    n_values = [len(np.unique(part)) for part in values.T]
-    few = [n_values.count(n) for n in (1, 2, 3)]
-    assert [list(row.values()) for row in told["values_per_dimension_of_all"]] == [[*few, min(n_values), max(n_values)]]
 
 
 def test_the_causal_metric_is_as_ill_conditioned(told: Told, further_figures: Figures) -> None:

@@ -18,6 +18,7 @@ from token_catalog.ingest.add_references import add_references
 from token_catalog.ingest.recipe.shipping import load_additions, load_recipe
 from token_catalog.ingest.run import ingest
 from token_catalog.ingest.source.resolve import SourceOptions
+from token_catalog.ingest.spectrum import cluster_spectrum
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -84,10 +85,11 @@ def more_questions_catalog(demo: Path, folder: Path) -> Path:
 
 def study_catalog(replica: Replica, folder: Path) -> Path:
     """Return the catalog that `study.md` describes: a small replica's, with the notebooks' recipe, made on the CPU."""
-    recipe = load_recipe("qwen3-4b-instruct-2507")
+    catalog, recipe = folder / "catalog", load_recipe("qwen3-4b-instruct-2507")
     options = SourceOptions(name=REPLICA, tokenizer=str(replica.tokenizer))
-    ingest(folder / "catalog", str(replica.weights), options, recipe=recipe, device="cpu")
-    return folder / "catalog"
+    ingest(catalog, str(replica.weights), options, recipe=recipe, device="cpu")
+    cluster_spectrum(catalog, REPLICA, "largest-component", "vectors", "cpu")
+    return catalog
 
 
 def answered(text: str, answer: Callable[[Block], str]) -> str:
