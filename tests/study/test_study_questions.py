@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy.spatial.distance import pdist
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial.distance import pdist, squareform
 
 from tests.support.exact import Floats, Ids, nearest_mean
 from tests.support.helpers import answers
 from tests.support.pages import ROOT, STUDY, Block, questions, shell_answer
+from tests.support.reading import members
 from tests.support.replica import Replica
 from tests.support.replica_figures import Matrix, Value
 from token_catalog.queries.session import run_query
@@ -49,6 +51,10 @@ def asked_by(name: str) -> tuple[str, str, str]:
 
 
 # --- the files
+
+
+def test_there_are_thirty() -> None:
+    assert len(FILES) == 30
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -210,6 +216,61 @@ def test_the_component_is_within_so_many_exponents(told: Told, replica: Replica,
     ]
 
 
+def test_the_component_is_packed_in_such_shells_of_steps(told: Told, lattice: Ids, cluster: tuple[Ids, Ids]) -> None:
+    first, counts = cluster
+    steps = np.abs(lattice[first] - lattice[first[0]]).max(axis=1)
+    assert [tuple(row.values()) for row in told["chebyshev_shells"]] == [
+        (step, counts[steps == step].sum(), (steps == step).sum()) for step in np.unique(steps).tolist()
+    ]
+
+
+def test_the_vectors_with_the_most_neighbours_have_so_many(told: Told, lattice: Ids, cluster: tuple[Ids, Ids]) -> None:
+    first = np.sort(cluster[0])
+    n_neighbours = (squareform(pdist(lattice[first], "cityblock")) == 1).sum(axis=1)
+    most = np.lexsort((first, -n_neighbours))[:5]
+    assert [tuple(row.values()) for row in told["one_step_in_one_dimension"]] == [
+        (first[i], n_neighbours[i]) for i in most
+    ]
+
+
+def test_the_component_falls_into_such_crystals_and_hangs_together_so(
+    told: Told, lattice: Ids, cluster: tuple[Ids, Ids]
+) -> None:
+    first, counts = cluster
+    steps = pdist(lattice[first], "chebyshev")
+    _, labels = connected_components(squareform(steps == 1))
+    crystals = [
+        {"component": first[labels == i].min(), "n_tokens": counts[labels == i].sum(), "n_vectors": (labels == i).sum()}
+        for i in np.unique(labels)
+    ]
+    crystals.sort(key=lambda row: (-row["n_tokens"], row["component"]))
+    assert told["crystals_at_one_step"] == crystals[:10]
+    n_before = len(first)
+    for row in told["components_by_steps"]:
+        n_components, _ = connected_components(squareform(steps <= row["steps"]))
+        assert (row["n_components"], row["n_merges"]) == (n_components, n_before - n_components)
+        n_before = n_components
+    assert n_before == 1
+
+
+def test_the_flood_reaches_as_many(told: Told, lattice: Ids, replica: Replica, cluster: tuple[Ids, Ids]) -> None:
+    dry, reached, front = np.arange(len(lattice)), np.empty(0, int), cluster[0][:1]
+    while len(front):
+        wet = np.zeros(len(dry), bool)
+        for place in np.unique(lattice[front], axis=0):
+            wet |= (np.abs(lattice[dry] - place) <= 1).all(axis=1)
+        front, dry = dry[wet], dry[~wet]
+        reached = np.union1d(reached, front)
+    is_inside = np.isin(reached, replica.members)
+    assert {
+        row["in_the_component"]: (row["n_tokens"], row["n_vectors"]) for row in told["flooded_from_the_largest_group"]
+    } == {
+        inside: (len(tokens), len(np.unique(lattice[tokens], axis=0)))
+        for inside in (True, False)
+        if len(tokens := reached[is_inside == inside])
+    }
+
+
 def test_dimensions_of_the_component_have_so_many_values_in_a_box_so_wide(
     told: Told, replica: Replica, lattice: Ids, further_figures: Figures
 ) -> None:
@@ -224,7 +285,8 @@ def test_the_component_spreads_in_as_many_dimensions(told: Told, values: Floats,
     rows = values[cluster[0]]
     squares = np.linalg.svd(rows - rows.mean(axis=0), compute_uv=False) ** 2 / len(rows)
     (answer,) = told["spread_of_the_component"]
-    assert (answer["n_vectors"], answer["rank"]) == (len(rows), np.linalg.matrix_rank(rows - rows.mean(axis=0)))
+    assert answer["n_vectors"] == len(rows)
+    assert answer["rank"] == (squares > max(rows.shape) * 2.0**-52 * squares[0]).sum()
     assert answer["participation_ratio"] == pytest.approx(squares.sum() ** 2 / (squares**2).sum(), abs=6e-5)
     assert float(answer["total_variance"]) == pytest.approx(squares.sum(), rel=1e-6)
     assert answer["share_of_largest"] == pytest.approx(squares[0] / squares.sum(), abs=6e-5)
@@ -285,6 +347,21 @@ def test_the_void_and_the_balls_around_the_component_are_as_large(told: Told, fr
     assert column(told["the_void"], "n_inside") == (widest + 1).tolist()
     for row, i in zip(told["the_void"], widest, strict=True):
         assert [row["below"], row["above"]] == pytest.approx(ascending[i : i + 2], abs=6e-10)
+
+
+def test_so_many_of_the_spike_have_a_neighbour_so_near(
+    told: Told, values: Floats, replica: Replica, replica_catalog: Path
+) -> None:
+    """Whoever has one within the radius is of the cluster, or of the tokens planted past the void; others are alone."""
+    near_by = np.array(replica.members + replica.near)
+    apart = squareform(pdist(values[near_by]))
+    np.fill_diagonal(apart, np.inf)
+    nearest = dict(zip(near_by.tolist(), apart.min(axis=1).tolist(), strict=True))
+    found = [nearest.get(token, np.inf) for token in members(replica_catalog, "spike")]
+    expected = Counter(next((edge for edge in (0.002, 0.02) if 0 < distance < edge), None) for distance in found)
+    expected[0.0] = found.count(0)
+    expected[None] -= found.count(0)
+    assert {row["nearer_than"]: row["n_tokens"] for row in told["nearest_in_the_spike"]} == expected
 
 
 def test_all_of_w_is_as_long_from_its_mean_and_varies_as_much(
