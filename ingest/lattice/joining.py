@@ -103,7 +103,9 @@ def _near(columns: Places, own: Places, beside: Places, others: Indices, steps: 
     start, n_dims = 0, 1
     while start < len(dims) and len(places):
         some = dims[start : start + n_dims]
-        near = within(columns[some[:, None], others[places]], own[some, None], steps).all(axis=0)
+        # From the flat array: of two dimensions, NumPy takes elements at a third of the speed.
+        theirs = columns.reshape(-1).take(some[:, None] * columns.shape[1] + others[places])
+        near = within(theirs, own[some, None], steps).all(axis=0)
         places = places[near]
         start += n_dims
         n_dims = max(1, min(2 * n_dims, MOST_COMPARED // max(1, len(places))))
