@@ -15,6 +15,7 @@ from token_catalog.catalog.state import read_state, require
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
     from token_catalog.catalog.publish import Rebuilt
     from token_catalog.ingest.report import Report
@@ -230,6 +231,20 @@ class Model:
         from token_catalog.ingest.spectrum import cluster_spectrum
 
         return cluster_spectrum(self.catalog.path, self.name, cluster, weighting, device, replace=replace)
+
+    def pairs_within(self, cluster: str) -> "pa.Table":
+        """Return each pair of a cluster's different vectors, as the macro of that name has them, as an Arrow table.
+
+        Its columns are model, token_id, other_token_id, text, other_text, euclidean, cosine, linf and l1. CatalogError
+        where there is no such cluster, or it has more than 5,000 different vectors.
+
+        >>> pairs = open(catalog)["m"].pairs_within("largest-component")
+        >>> pairs.num_rows, pairs.column_names[-4:]
+        (6, ['euclidean', 'cosine', 'linf', 'l1'])
+        """
+        from token_catalog.queries.pairs import pairs_within
+
+        return pairs_within(self.catalog.path, self.name, cluster)
 
     def verify(self, figures: str | Path | None = None) -> "list[Line]":
         """Return published figures beside what the catalog finds, a line each: of a table, or the one that ships.

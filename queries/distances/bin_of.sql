@@ -1,9 +1,9 @@
--- bin_of: which of the intervals [k * width, (k + 1) * width) a number >= 0 is in, as
--- DOUBLE computes their bounds; NULL of NULL, an error where it is past INTEGER.
+-- bin_of: which of the intervals [k * width, (k + 1) * width) a number is in, as DOUBLE
+-- computes their bounds; NULL of NULL, an error where k is past INTEGER.
 -- noqa: disable=LT02
 create macro bin_of(number, width) as
     case
-        when floor(number / width) >= 2147483647 then
+        when abs(floor(number / width)) >= 2147483647 then
             error(
                 'width: ' || width::varchar || ' makes more than 2,147,483,647 bins;'
                 || ' give a larger one'
@@ -16,4 +16,4 @@ create macro bin_of(number, width) as
     end::integer;
 
 comment on macro bin_of is
-'k, where a number >= 0 is in the interval from k * width up to below (k + 1) * width';
+'k, where a number is in the interval from k * width up to below (k + 1) * width';

@@ -273,15 +273,19 @@ def test_every_relation_answers_in_little_memory_with_the_variable_model(minilm:
         "causal_distances_to((select vector from reference_vectors where reference = 'mean'))",
         "components_at(0.25)",
         "cone_search(0, 0, 20)",
+        "different_vectors('unused', 5000)",
         "distances_to((select vector from reference_vectors where reference = 'mean'))",
         "members('unused')",
         "nearest(505, 5)",
         "overlap('unused', 'largest-component')",
+        "pair_histogram('duplicate', 'l1', 0.1)",
+        "pairs_within('duplicate')",
         "point_at((select vector from reference_vectors where reference = 'mean'))",
         "point_at_each((select list(struct_pack(model := model, numbers := vector)) from reference_vectors))",
         "point_at_token(505)",
         "same_dot_as(505)",
         "shells((select vector from reference_vectors where reference = 'mean'), 0.1)",
+        "vector_pairs('unused', 5000)",
     ]
     macros = "select distinct function_name from duckdb_functions() where database_name = current_database()"
     table_macros = rows(minilm, f"{macros} and function_type = 'table_macro' order by function_name")
