@@ -5,8 +5,8 @@
 -- Of the values as stored, in DOUBLE: euclidean and l1 within (n_dims + 8) * 2^-53 of
 -- the exact ones, relatively; linf correctly rounded; cosine within
 -- (n_dims + 8) * 2^-52.
--- Each is computed only where it is asked for: at 2,560 dimensions and on two cores,
--- euclidean and cosine take some 2 microseconds a pair, linf and l1 some 20.
+-- Each is computed only where it is asked for: at 2,560 dimensions, euclidean and
+-- cosine take some 3 microseconds a pair, linf and l1 some 20.
 -- noqa: disable=LT02
 create macro pairs_within(cluster_name) as table
 select
