@@ -238,7 +238,9 @@ class Model:
         Its columns are model, token_id, other_token_id, text, other_text, euclidean, cosine, linf and l1. CatalogError
         where there is no such cluster, or it has more than 5,000 different vectors.
 
-        >>> pairs = open(catalog)["m"].pairs_within("largest-component")
+        >>> model = open(catalog)["m"]
+        >>> report = model.add_references({"cluster": [{"name": "few", "where": "token_id < 4"}]})
+        >>> pairs = model.pairs_within("few")
         >>> pairs.num_rows, pairs.column_names[-4:]
         (6, ['euclidean', 'cosine', 'linf', 'l1'])
         """
