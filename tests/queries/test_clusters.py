@@ -153,6 +153,28 @@ def test_a_centroid_is_the_mean_of_the_finite_rows(known: Path) -> None:
     assert {length for _, length in every} == {3}
 
 
+def test_the_mean_of_listed_tokens_is_that_of_their_finite_rows_each_once(known: Path) -> None:
+    """Tokens 0 and 1 have equal rows, 6 isn't finite: as `even`, with 1 beside 0."""
+    assert of_m(known, "select mean_of([0, 2, 4, 6, 4]), typeof(mean_of([0]))") == [
+        (torch.tensor([2 / 3, 4 / 3, 0]).tolist(), "FLOAT[]")
+    ]
+    listed = "(select list(token_id) from cluster_members where cluster = '{}')"
+    for cluster in ("even", "duplicate:0", "r:dot-self", "r:cosine-mode"):
+        asked = f"select mean_of({listed.format(cluster)}), centroid_of('{cluster}')"
+        ((mean, centroid),) = of_m(known, asked)
+        assert mean == centroid
+    assert of_m(known, "with t as (select [0, 1] as ids) select dot from point_at((select mean_of(ids) from t))")
+
+
+def test_tokens_without_a_finite_row_or_of_several_models_have_no_mean(known: Path, tmp_path: Path) -> None:
+    for ids in ("[6]", "[99]", "[]", "null", "[null]"):
+        done = shell_run(known, f"set variable model = 'm'; select mean_of({ids});")
+        assert "mean_of: none of the tokens has a finite row in vectors" in done.stderr, ids
+    assert "mean_of: several models in view have such tokens" in shell_run(known, "select mean_of([0]);").stderr
+    ingest_bare(tmp_path / "c", torch.eye(4)[:3], with_vectors=False, asked=LinkageDistances(2, 2))
+    assert "a model ingested with --no-vectors has none" in shell_run(tmp_path / "c", "select mean_of([0]);").stderr
+
+
 def test_a_name_that_no_model_has_is_an_error_and_not_an_empty_cluster(known: Path) -> None:
     for query in (
         "from members('evn');",
