@@ -48,7 +48,8 @@ def print_comparison(catalog: Path, model: str, table: Path | None = None) -> bo
 
 
 def _print_row(figure: str, published: str, found: str, class_: str, verdict: str) -> None:
-    cells = (_cell(figure, _NAME_WIDTH), _cell(published, _WIDTH), _cell(found, _WIDTH), f"{class_:9}")
+    name = _cell(figure, max(_NAME_WIDTH, len(figure)))  # a long one moves the rest of its line
+    cells = (name, _cell(published, _WIDTH), _cell(found, _WIDTH), f"{class_:9}")
     print("".join(cells) + verdict, flush=True)
 
 
