@@ -1,0 +1,33 @@
+with middle as (
+    select list(list_inner_product(p.vector, r.vector::double[]) order by p.pc) as pcs
+    from principal_components as p
+    inner join reference_vectors as r on p.model = r.model and r.reference = 'mean'
+    where p.pc <= 5
+),
+
+away as (
+    select
+        f.token_id,
+        f.pcs[4] - m.pcs[4] as pc4,
+        f.pcs[5] - m.pcs[5] as pc5
+    from features as f
+    cross join middle as m
+),
+
+jet as (
+    select list(a.token_id) as ids
+    from away as a
+    inner join away as s on s.token_id = 317
+    where a.pc4 * sign(s.pc4) > 0.1 and a.pc5 * sign(s.pc5) > 0.05
+),
+
+centre as materialized (
+    select mean_of((from jet)) as vector
+)
+
+select
+    degrees(acos(list_cosine_similarity(c.vector::double[], r.vector::double[])))
+        as angle_to_mean
+from centre as c
+cross join reference_vectors as r
+where r.reference = 'mean';
