@@ -1,8 +1,7 @@
 with middle as (
-    select list(list_inner_product(p.vector, r.vector::double[]) order by p.pc) as pcs
-    from principal_components as p
-    inner join reference_vectors as r on p.model = r.model and r.reference = 'mean'
-    where p.pc <= 5
+    select list(mean_projection order by pc) as pcs
+    from principal_components
+    where pc <= 5
 ),
 
 away as (

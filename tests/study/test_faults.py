@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from tests.support.faults import FAULTS, write_fault
-from tests.support.helpers import REPLICA
+from tests.support.helpers import REPLICA, study_recipe
 from tests.support.replica import Replica, load_replica
 from tests.support.replica_figures import WINDOWS
-from token_catalog.ingest.recipe.shipping import load_recipe
 from token_catalog.ingest.run import ingest
 from token_catalog.ingest.source.resolve import SourceOptions
 from token_catalog.queries.figures import read_figures
@@ -30,24 +29,40 @@ SHARES = {"variance_share_first_10", "variance_share_first_100"}
 PLACES = {"lat_mean", "lat_std", "lon_mean", "lon_std"}
 BOXES = {f"box_{name}_tokens" for name in WINDOWS}
 SPIKE = {"spike_tokens", "component_count_in_spike", "singletons_in_spike"}
+# The faults that the further figures are asked of: each is told by one of them.
+TELLING = ("lengthened", "doubled", "scattered")
 MODES = {"cosine_mode_value", "dot_mode_value", "self_dot_value"}
 
 
 @pytest.fixture(scope="module")
-def failing(
-    replica: Replica, replica_table: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, dict[str, str]]:
-    """Return, for each fault, the figures that fail and their remarks."""
-    found = {}
+def catalogs(replica: Replica, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return the catalog of each fault."""
+    made = {}
     for name in FAULTS:
         folder = tmp_path_factory.mktemp(name)
         weights = write_fault(name, replica, folder)
         options = SourceOptions(name=REPLICA, tokenizer=str(folder / "tokenizer"))
-        recipe = load_recipe("qwen3-4b-instruct-2507")
-        ingest(folder / "catalog", str(weights), options, recipe=recipe, device="cpu")
-        lines = verify(folder / "catalog", REPLICA, replica_table)
-        found[name] = {line.figure.name: line.verdict.remark for line in lines if not line.verdict.passes}
-    return found
+        ingest(folder / "catalog", str(weights), options, recipe=study_recipe(), device="cpu")
+        made[name] = folder / "catalog"
+    return made
+
+
+@pytest.fixture(scope="module")
+def failing(catalogs: dict[str, Path], replica_table: Path) -> dict[str, dict[str, str]]:
+    """Return, for each fault, the figures that fail and their remarks."""
+    return {name: failing_in(catalog, replica_table) for name, catalog in catalogs.items()}
+
+
+@pytest.fixture(scope="module")
+def failing_further(catalogs: dict[str, Path], further_table: Path) -> dict[str, dict[str, str]]:
+    """Return, for the faults that are enough for them, the further figures that fail and their remarks."""
+    return {name: failing_in(catalogs[name], further_table) for name in TELLING}
+
+
+def failing_in(catalog: Path, table: Path) -> dict[str, str]:
+    """Return the figures of a table that fail in a catalog, and their remarks."""
+    lines = verify(catalog, REPLICA, table)
+    return {line.figure.name: line.verdict.remark for line in lines if not line.verdict.passes}
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +74,11 @@ def exact(replica_table: Path) -> set[str]:
 def test_every_figure_tells_some_fault(failing: dict[str, dict[str, str]], replica_table: Path) -> None:
     told = set().union(*failing.values())
     assert [figure.name for figure in read_figures(replica_table) if figure.name not in told] == []
+
+
+def test_every_further_figure_tells_some_fault(failing_further: dict[str, dict[str, str]], further_table: Path) -> None:
+    told = set().union(*failing_further.values())
+    assert [figure.name for figure in read_figures(further_table) if figure.name not in told] == []
 
 
 def test_one_bf16_step_in_one_element_of_a_pair_is_told_by_what_counts_equal_rows_alone(

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 from token_catalog.ingest.demo import demo_model
 from token_catalog.ingest.recipe.entries import Cluster, Reference
 from token_catalog.ingest.recipe.recipe import Recipe
+from token_catalog.ingest.recipe.shipping import load_recipe
 from token_catalog.ingest.report import Report
 from token_catalog.ingest.run import ingest
 from token_catalog.ingest.source.resolve import SourceOptions
@@ -62,6 +64,11 @@ def notebooks_recipe(look: Reference | None = None) -> Recipe:
         Reference("1.6a", "centroid", "largest-component"),
     )
     return Recipe(references=references, clusters=(Cluster("spike", "token_id < 30"),))
+
+
+def study_recipe() -> Recipe:
+    """Return the notebooks' recipe as it ships, and causal norms, which one of the further figures is about."""
+    return replace(load_recipe("qwen3-4b-instruct-2507"), causal_epsilon=1e-6)
 
 
 def shell_run(catalog: Path, script: str, *options: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,7 @@ from contextlib import chdir, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.support.helpers import MINILM, REPLICA, minilm_folder, shell_run
+from tests.support.helpers import MINILM, REPLICA, minilm_folder, shell_run, study_recipe
 from tests.support.replica import Replica
 from token_catalog.ingest.add_references import add_references
 from token_catalog.ingest.recipe.shipping import load_additions, load_recipe
@@ -85,7 +85,7 @@ def more_questions_catalog(demo: Path, folder: Path) -> Path:
 
 def study_catalog(replica: Replica, folder: Path) -> Path:
     """Return the catalog that `study.md` describes: a small replica's, with the notebooks' recipe, made on the CPU."""
-    catalog, recipe = folder / "catalog", load_recipe("qwen3-4b-instruct-2507")
+    catalog, recipe = folder / "catalog", study_recipe()
     options = SourceOptions(name=REPLICA, tokenizer=str(replica.tokenizer))
     ingest(catalog, str(replica.weights), options, recipe=recipe, device="cpu")
     cluster_spectrum(catalog, REPLICA, "largest-component", "vectors", "cpu")
