@@ -68,7 +68,7 @@ def test_it_shares_the_files_that_it_does_not_change(tmp_path: Path) -> None:
     new = catalog / read_state(catalog).models["m"].folder
     shared = {path.name for path in new.glob("*.parquet") if before[path.name] == path.stat().st_ino}
     assert new != old
-    unlinked = {"tokens", "vectors", "principal_components", "dimensions", "recipe_clusters"}
+    unlinked = {"tokens", "vectors", "principal_components", "dimensions", "lattice", "recipe_clusters"}
     same = {"reference_vectors", "scores"}  # the largest component is the same one
     assert shared == {f"{name}.parquet" for name in unlinked | same}
     assert set(before) - shared == {"features.parquet", "models.parquet", "component_diameters.parquet"}
