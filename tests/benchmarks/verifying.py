@@ -15,7 +15,7 @@ MODEL = "replica"
 RECIPE = "qwen3-4b-instruct-2507"
 FOLDER = Path(__file__).parent.parent.parent / "queries" / "notebooks"
 # Those of `tests.faults`, which is not imported: it would weigh on what is measured.
-FAULTS = ("one_step", "lengthened", "doubled", "stretched", "scattered", "torn")
+FAULTS = ("one_step", "lengthened", "doubled", "stretched", "scattered", "strayed", "torn")
 # The cells of a notebook on W; those before it have left their files in the folder.
 CELLS = """
 from pathlib import Path

@@ -30,7 +30,7 @@ PLACES = {"lat_mean", "lat_std", "lon_mean", "lon_std"}
 BOXES = {f"box_{name}_tokens" for name in WINDOWS}
 SPIKE = {"spike_tokens", "component_count_in_spike", "singletons_in_spike"}
 # The faults that the further figures are asked of: each is told by one of them.
-TELLING = ("lengthened", "doubled", "scattered")
+TELLING = ("lengthened", "doubled", "scattered", "strayed")
 MODES = {"cosine_mode_value", "dot_mode_value", "self_dot_value"}
 
 

@@ -7,10 +7,12 @@
 | `doubled` | all rows are twice as long |
 | `stretched` | the rows outside the cluster are longer along the sky's axes, each its own way |
 | `scattered` | 278 tokens of the cluster left the dot classes, and 62 the cosine class |
+| `strayed` | one of the two rows that are equal to no others, a group, a sign and an exponent, by an element each |
 | `torn` | 228 tokens left the cluster, the rest has another cosine; so have 600 rows outside |
 
-The recipe's window on the sky is 0.001 degrees wide, and without a token in it there is no catalog: after the last
-three the cluster is put back to its place, by single bf16 steps. They take minutes at full size.
+The recipe's window on the sky is 0.001 degrees wide, and without a token in it there is no catalog: after
+`stretched`, `scattered` and `torn` the cluster is put back to its place, by single bf16 steps. They take minutes at
+full size.
 
 `python -m tests.support.faults FAULT REPLICA FOLDER` writes one into FOLDER: W.safetensors and tokenizer/.
 """
@@ -98,6 +100,24 @@ def scattered(replica: Replica) -> Tensor:
     return _reaimed(replica.W.clone(), replica, moved)
 
 
+def strayed(replica: Replica) -> Tensor:
+    """Move one of two equal rows, and a group, by two last bits; turn a sign, and an exponent of a row far away."""
+    W, centre = replica.W.clone(), replica.W[replica.groups[0][0]]
+    bits = W.view(torch.int16)
+    # Of these, no step leaves the exponent; the largest makes more than the cluster's own distances.
+    inside = (centre.view(torch.int16) & 0x7F).sub(64).abs() < 32
+    sized = torch.where(inside, centre.abs(), torch.zeros_like(centre)).argsort(descending=True, stable=True)
+    large, small = sized[0], sized[1]
+    token = replica.groups[-1][-1]
+    W[token] = centre
+    bits[token, large] += 2
+    bits[torch.tensor(replica.groups[4]), small] += 2
+    bits[replica.singles[-1], centre.abs().argmin()] ^= -0x8000
+    others = set(range(len(W))) - {*replica.members, *replica.near, *replica.turned}
+    W[max(others), 0] = 2.0**-100
+    return W
+
+
 def torn(replica: Replica) -> Tensor:
     """Move a group north and the rest away from the sky; and other rows within the plane of the cluster and the sky."""
     W, matrix, centre = replica.W.clone(), Matrix(replica.W), _centre(replica)
@@ -114,7 +134,7 @@ def torn(replica: Replica) -> Tensor:
 
 
 FAULTS: dict[str, Callable[[Replica], Tensor]] = {
-    fault.__name__: fault for fault in (one_step, lengthened, doubled, stretched, scattered, torn)
+    fault.__name__: fault for fault in (one_step, lengthened, doubled, stretched, scattered, strayed, torn)
 }
 
 
