@@ -31,6 +31,9 @@ ARGUMENTS = {
     "token": "0", "k": "3", "distance": "0.001", "width": "0.1", "most_steps": "2", "most_vectors": "5000",
     "with_epsilon": "0.001", "metric_name": "'linf'",
     "query_vectors": "[struct_pack(model := null::varchar, numbers := [1.0, 2, 3, 4, 5, 6, 7, 8])]",
+    "points": "null::struct(model varchar, id integer, numbers double[])[]",
+    "pairs": "null::struct(model varchar, id integer, other_id integer, distance double)[]",
+    "ids": "[0, 1]", "most_apart": "5", "most_ulps": "1",
     "cluster_name": "'mean:dot-mode'", "other_name": "'mean:cosine-mode'",
 }  # fmt: skip
 # What begins so refuses a model that was ingested without vectors.
@@ -425,11 +428,11 @@ def everything(catalog: Path, but: tuple[str, ...] = ()) -> dict[str, int]:
         where database_name = current_database() and not internal and function_type = 'table_macro'
     """
     calls = {
-        name: given and f"({', '.join(map(ARGUMENTS.get, given))})"
+        name: "" if given is None else f"({', '.join(map(ARGUMENTS.get, given))})"
         for name, given in rows(catalog, asked)
         if not name.startswith(but)
     }
-    counts = [f"select '{name}' as name, count(*) as n from {name}{given or ''}" for name, given in calls.items()]
+    counts = [f"select '{name}' as name, count(*) as n from {name}{given}" for name, given in calls.items()]
     return {row["name"]: row["n"] for row in in_shell(catalog, " union all ".join(counts) + ";")}
 
 

@@ -1,0 +1,3 @@
+select count(*) as n_edges
+from core_pairs()
+where steps = 1;

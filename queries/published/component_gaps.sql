@@ -1,0 +1,2 @@
+select count(*) as n_gaps
+from component_gaps();

@@ -1,0 +1,2 @@
+select count(*) as n_rows
+from neighborhood_vectors(0);

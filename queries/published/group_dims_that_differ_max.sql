@@ -1,0 +1,2 @@
+select max(n_different) as n_different
+from group_pairs();

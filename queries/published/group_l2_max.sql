@@ -1,0 +1,2 @@
+select max(euclidean) as l2_max
+from group_pairs();

@@ -1,0 +1,2 @@
+select avg(euclidean) as l2_mean
+from group_pairs();

@@ -1,0 +1,2 @@
+select min(euclidean) as l2_min
+from group_pairs();

@@ -1,0 +1,2 @@
+select max(linf) as linf_max
+from group_pairs();

@@ -1,0 +1,2 @@
+select avg(linf) as linf_mean
+from group_pairs();

@@ -1,0 +1,2 @@
+select min(linf) as linf_min
+from group_pairs();

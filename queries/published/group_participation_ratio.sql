@@ -1,0 +1,11 @@
+with points as (
+    select
+        list(
+            struct_pack(
+                model := model, id := token_id, numbers := vector, n_tokens := 1
+            )
+        ) as all_points
+    from duplicate_vectors
+)
+
+select participation_ratio_of((from points)) as participation_ratio;

@@ -1,0 +1,3 @@
+select list_min(vector)::double as value_min
+from duplicate_vectors
+where group_rank = 1;

@@ -1,0 +1,2 @@
+select max(distance) as distance_max
+from neighborhood_vectors(5);

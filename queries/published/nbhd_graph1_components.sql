@@ -1,0 +1,2 @@
+select count(*) as n_components
+from neighborhood_components(5);

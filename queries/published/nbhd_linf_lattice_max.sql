@@ -1,0 +1,2 @@
+select max(own_ulps)::double as own_ulps
+from neighborhood_pairs(5);
