@@ -57,7 +57,9 @@ sketched as materialized (
         p.vector_number,
         list_transform(c.dims, lambda dim: p.places[dim]::integer) as sketch
     from points as p
-    inner join chosen as c on p.model = c.model
+    -- A model with few vectors beside one with many may have none in the sample: all of
+    -- its pairs are likely.
+    left join chosen as c on p.model = c.model
 ),
 
 likely as not materialized (

@@ -400,3 +400,19 @@ def test_two_frames_of_a_name_are_refused() -> None:
 def test_a_recipe_with_frames_is_read_again_as_it_was_written() -> None:
     asked = recipe(frame("f", {"token": 1}, z={"pc": 1, "cluster": "inside"}), {**frame("g"), "optional": True})
     assert parse_recipe(json.loads(asked.dumps())) == asked
+
+
+def test_a_frame_left_out_with_an_axis_of_another_model_does_not_take_ones_own_for_it(tmp_path: Path) -> None:
+    """Linked further, there is a component, but PC1 of the other model was never read."""
+    catalog = tmp_path / "c"
+    ingest_bare(catalog, bf16_matrix(N_TOKENS, N_DIMS, 1), "other")
+    late = {**frame("f", {"centroid": "largest-component"}, x={"pc": 1, "model": "other"}), "optional": True}
+    W = bf16_matrix(N_TOKENS, N_DIMS)
+    ingest_bare(catalog, W, "m", recipe=load_recipe({"frame": [late]}), asked=LinkageDistances(1e-6, 1e-6))
+    notes = relink(catalog, "m", WIDER).notes
+    assert any("left out: frame 'f'.x: PC1 of 'other' was not kept" in note for note in notes), notes
+    assert rows(catalog, "select frame from frame_axes") == []
+    add_references(catalog, "m", load_additions({"frame": [late]}), replace=True)
+    [(asked,)] = rows(catalog, "select x_asked from frame_axes")
+    [(component,)] = rows(catalog, "select vector from principal_components where model = 'other' and pc = 1")
+    assert asked == component

@@ -333,3 +333,14 @@ def test_in_several_models_each_is_linked_by_itself(tmp_path: Path) -> None:
         together = rows(tmp_path / "c", f"from {ask} order by all")
         assert together == [row for name in made for row in rows(tmp_path / "c", f"from {ask} order by all", name)]
         assert {row[0] for row in together} == {*made}
+
+
+def test_two_vectors_beside_a_model_of_many_are_compared_too(tmp_path: Path) -> None:
+    """Of 602 vectors every second is in the sample that chooses dimensions, so neither of the small model's pair."""
+    many = Recipe(clusters=(Cluster("all", "true"),))
+    ingest_bare(tmp_path / "c", bf16_matrix(600, 4), "a", recipe=many)
+    few = Recipe(clusters=(Cluster("all", "token_id < 2"),))
+    near = torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0078125], [5.0, 6.0, 7.0]]).to(torch.bfloat16)
+    ingest_bare(tmp_path / "c", near, "b", recipe=few)
+    query = "select token_id, other_token_id, linf, l1 from lattice_neighbors('all', 1) where model = 'b'"
+    assert rows(tmp_path / "c", query) == [(0, 1, 1, 1)]
