@@ -43,7 +43,8 @@ def table_for(name: str, source: str) -> Path:
     table = next((path for stem, path in tables.items() if stem in known), None)
     if table is None:
         raise CatalogError(
-            f"{name}: no published figures of it ship (of {', '.join(tables)} only); `figures=FILE` brings yours"
+            f"{name}: no published figures of it ship (of {', '.join(tables)} only); `figures=NAME` asks for one of "
+            "these, `figures=FILE` for yours"
         )
     return table
 

@@ -140,7 +140,7 @@ def _axis(value: object, key: str) -> Mapping[str, Any]:
     if table.keys() == {"reference"}:
         return {"reference": as_text(table["reference"], f"{key}.reference")}
     if "pc" not in table or len(table) > 2 or "reference" in table:
-        raise CatalogError(f"{key}: is pc = 1, pc = 1 with cluster = … or model = …, or reference = …")
+        raise CatalogError(f"{key}: is pc = 1, pc = 1 with cluster = … or with model = …, not both, or reference = …")
     pc = as_integer(table["pc"], f"{key}.pc")
     if pc == 0:
         raise CatalogError(f"{key}.pc: components are numbered from 1 (negative: flipped); 0 is none")

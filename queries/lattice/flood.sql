@@ -1,7 +1,7 @@
 -- flood: who is reached from a token, in the whole vocabulary, by chains of steps: from
 -- one token to any that is within `most_steps` lattice steps in every dimension.
 -- Grain: one row per token reached, the token itself among them, in each model in view
--- that has it; none where its row isn't finite.
+-- that has it; none where its row isn't finite, an error where no model has it.
 -- The components are runs of lattice_order, up to models.lattice_most_steps.
 -- noqa: disable=LT02
 create macro flood(token, most_steps) as table
@@ -16,6 +16,16 @@ asked as materialized (
         m.model,
         g.from_token,
         case
+            when
+                (
+                    bool_or(g.from_token between 0 and m.n_tokens - 1) over ()
+                ) is not true
+                then
+                    error(
+                        'no model in view has a token '
+                        || coalesce(g.from_token::varchar, 'NULL')
+                        || '; token_ids are the rows of W, from 0'
+                    )
             when g.n_steps <= m.lattice_most_steps then g.n_steps
             when m.dtype <> 'bf16'
                 then
@@ -82,4 +92,5 @@ order by model, token_id;
 
 comment on macro table flood is
 'the tokens that chains of lattice steps reach from a token, each of at most so many in every
-dimension; past models.lattice_most_steps, or where the model isn''t stored in bf16, an error';
+dimension; past models.lattice_most_steps, where the model isn''t stored in bf16, or no model has
+the token, an error';

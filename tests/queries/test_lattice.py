@@ -283,6 +283,12 @@ def test_a_cluster_that_is_not_there_is_refused(clumps: Path) -> None:
         assert "has a cluster 'none'" in shell_run(clumps, f"select count(*) from {ask};").stderr
 
 
+@pytest.mark.parametrize("token", ["-1", "99999", "NULL"])
+def test_a_flood_from_a_token_that_no_model_has_is_refused(clumps: Path, token: str) -> None:
+    done = shell_run(clumps, f"select count(*) from flood({token}, 1);")
+    assert f"no model in view has a token {token}; token_ids are the rows of W, from 0" in done.stderr
+
+
 def test_a_flood_past_what_was_linked_is_refused_with_the_way_out(clumps: Path) -> None:
     done = shell_run(clumps, "set variable model = 'm'; select count(*) from flood(3, 3);")
     assert (
