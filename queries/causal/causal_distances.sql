@@ -41,11 +41,12 @@ apart as materialized (
         model,
         duplicate_of,
         case
-            when count(*) over () <= 5000 then duplicate_of
+            when count(*) over (partition by model) <= 5000 then duplicate_of
             else
                 error(
-                    'causal_distances: the cluster has ' || count(*) over ()
-                    || ' different vectors, and 5000 is the most it measures;'
+                    model || ': the cluster has ' || count(*) over (partition by model)
+                    || ' different vectors, and 5000 is the most that'
+                    || ' causal_distances measures;'
                     || ' causal_distances_to measures all'
                 )
         end as shown_by

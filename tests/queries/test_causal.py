@@ -12,6 +12,7 @@ import torch
 
 from tests.support.helpers import bf16_matrix, in_shell, ingest_bare, rows
 from token_catalog.catalog.errors import CatalogError
+from token_catalog.catalog.publish import remove
 from token_catalog.ingest.recipe.recipe import LinkageDistances
 from token_catalog.ingest.recipe.shipping import load_recipe
 from token_catalog.ingest.relink import relink
@@ -177,6 +178,19 @@ def test_relinking_keeps_the_norms(tmp_path: Path) -> None:
     before = rows(tmp_path / "c", query)
     relink(tmp_path / "c", "m", LinkageDistances(0.5, 0.2))
     assert rows(tmp_path / "c", query) == before
+
+
+def test_the_most_vectors_are_counted_in_each_model_by_itself(tmp_path: Path) -> None:
+    """Two models of 2,600 rows are measured together; one of 5,001 isn't."""
+    everything = load_recipe({"cluster": [{"name": "all", "where": "true"}]})
+    for seed, (name, n_tokens) in enumerate({"a": 2_600, "b": 2_600, "c": 5_001}.items()):
+        W = torch.randn(n_tokens, 3, generator=torch.Generator().manual_seed(seed))
+        ingest_bare(tmp_path / "c", W, name, recipe=everything)
+    query = "select count(*) from causal_distances('all', [0, 0, 0], 1e-6)"
+    with pytest.raises(duckdb.Error, match="c: the cluster has 5001 different vectors"):
+        rows(tmp_path / "c", query, "c")
+    remove(tmp_path / "c", "c")
+    assert rows(tmp_path / "c", query) == [(5_200,)]
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
