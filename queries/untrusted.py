@@ -54,4 +54,7 @@ def check_query(connection: "duckdb.DuckDBPyConnection", query: str) -> None:
         return
     own = "select distinct function_name from duckdb_functions() where function_type = 'table_macro' and not internal"
     if others := called - _MADE_UP - {name for (name,) in connection.execute(own).fetchall()}:
-        raise CatalogError(f"its query takes rows from {min(others)}(), which is no macro of the catalog")
+        raise CatalogError(
+            f"its query takes rows from {min(others)}(), which is no macro of the catalog; `rebuild()` brings this "
+            "version's to a catalog that an older one wrote"
+        )
