@@ -89,6 +89,8 @@ def _of_lines(lines: Sequence[str], path: Path) -> npt.NDArray[Any]:
 def _of_column(table: pa.Table, column: str, path: Path) -> npt.NDArray[Any]:
     if column not in table.column_names:
         raise CatalogError(f"{path}: no column '{column}'; it has {listed(table.column_names)}; `column` names one")
+    if table.column_names.count(column) > 1:
+        raise CatalogError(f"{path}: has {table.column_names.count(column)} columns '{column}'; give each its own name")
     values = table[column].combine_chunks()
     if not pa.types.is_integer(values.type) and len(values):
         raise CatalogError(f"{path}: column '{column}' is {values.type}; token_ids are whole numbers")

@@ -242,3 +242,12 @@ def test_an_ingest_by_the_recipe_in_force_wants_the_same_file(study: Path) -> No
     write(study / "ids.txt", "1\n2\n")
     with pytest.raises(CatalogError, match=r"ids.txt: its SHA-256 is \w+, and sha256 asks for \w+: another file"):
         ingest_bare(study / "c", bf16_matrix(N_TOKENS, 6), "third", recipe=recipe)
+
+
+def test_a_column_that_a_file_has_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ids.csv").write_text("token_id,token_id\n1,2\n")
+    recipe = load_recipe({"cluster": [{"name": "twice", "file": str(tmp_path / "ids.csv")}]})
+    with pytest.raises(
+        CatalogError, match=r"'twice'.file: .*ids.csv: has 2 columns 'token_id'; give each its own name"
+    ):
+        read_token_files(recipe, 9)
