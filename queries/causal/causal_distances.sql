@@ -61,8 +61,9 @@ differences as materialized (
         list_transform(
             list_zip(v.vector::double[], g.numbers), lambda pair: pair[1] - pair[2]
         ) as difference
-    from vectors as v
-    inner join apart as a on v.model = a.model and v.token_id = a.shown_by
+    from vectors_of((
+        select list(struct_pack(model := model, token_id := shown_by)) from apart
+    )) as v
     cross join given as g
 ),
 

@@ -21,8 +21,9 @@ create macro centroid_of(cluster_name) as (
             v.model,
             unnest(v.vector) as part,
             generate_subscripts(v.vector, 1) as place
-        from vectors as v
-        inner join inside as i on v.model = i.model and v.token_id = i.token_id
+        from vectors_of((
+            select list(struct_pack(model := model, token_id := token_id)) from inside
+        )) as v
     ),
 
     means as (

@@ -22,7 +22,11 @@ create macro mean_of(ids) as (
             i.n_tokens,
             unnest(v.vector)::double as part,
             generate_subscripts(v.vector, 1) as place
-        from vectors as v
+        from
+            vectors_of((
+                select list(struct_pack(model := model, token_id := duplicate_of))
+                from inside
+            )) as v
         inner join inside as i on v.model = i.model and v.token_id = i.duplicate_of
     ),
 

@@ -33,7 +33,9 @@ different as materialized (
         v.model,
         i.n_tokens,
         v.vector
-    from vectors as v
+    from vectors_of((
+        select list(struct_pack(model := model, token_id := token_id)) from inside
+    )) as v
     inner join inside as i on v.model = i.model and v.token_id = i.token_id
     -- The second is there for the optimizer, which leaves out all of this for a NULL.
     where i.duplicate_of is not null and cluster_name::varchar is not null

@@ -70,7 +70,9 @@ select
     l.text,
     v.vector::double[] as numbers,
     length_of(v.vector) as norm
-from vectors as v
+from vectors_of((
+    select list(struct_pack(model := model, token_id := token_id)) from listed
+)) as v
 inner join listed as l on v.model = l.model and v.token_id = l.token_id;
 
 comment on macro table different_vectors is

@@ -35,29 +35,29 @@ allowed as materialized (
                         i.model || ': its rows aren''t in the catalog (it was ingested'
                         || ' with --no-vectors); ingest it again, with --replace'
                     )
-            else list(i.token_id)
-        end as token_ids
+            else true
+        end as is_allowed
     from inside as i
     left join with_vectors as w on i.model = w.model
     group by i.model
 ),
 
--- Out of lists, so that DuckDB takes these for few, and not `vectors`, of which it
--- would then hold all.
-few as materialized (
+known as materialized (
     select
-        model,
-        unnest(token_ids) as token_id
-    from allowed
+        i.model,
+        i.token_id
+    from inside as i
+    inner join allowed as a on i.model = a.model and a.is_allowed
 )
 
 select
-    f.model,
-    f.token_id,
-    row_number() over (order by f.model, f.token_id)::integer as vector_number,
+    v.model,
+    v.token_id,
+    row_number() over (order by v.model, v.token_id)::integer as vector_number,
     lattice_of(v.vector) as places
-from few as f
-inner join vectors as v on f.model = v.model and f.token_id = v.token_id
+from vectors_of((
+    select list(struct_pack(model := model, token_id := token_id)) from known
+)) as v
 union all
 -- No rows: but where no model in view has vectors, the question is still refused.
 select
@@ -66,7 +66,7 @@ select
     null as vector_number,
     null as places
 from allowed
-where token_ids is null;
+where not is_allowed;
 
 comment on macro table lattice_vectors is
 'the different vectors of a cluster, each by its lowest token_id in it, with its coordinates

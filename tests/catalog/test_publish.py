@@ -33,6 +33,7 @@ ARGUMENTS = {
     "query_vectors": "[struct_pack(model := null::varchar, numbers := [1.0, 2, 3, 4, 5, 6, 7, 8])]",
     "points": "null::struct(model varchar, id integer, numbers double[])[]",
     "pairs": "null::struct(model varchar, id integer, other_id integer, distance double)[]",
+    "listed_tokens": "[struct_pack(model := 'a', token_id := 0)]",
     "ids": "[0, 1]", "most_apart": "5", "most_ulps": "1",
     "cluster_name": "'mean:dot-mode'", "other_name": "'mean:cosine-mode'",
 }  # fmt: skip
@@ -453,7 +454,8 @@ def test_without_vectors_what_reads_them_gives_no_rows(tmp_path: Path) -> None:
     found = everything(catalog, but=REFUSING)
     assert found["features"] == 200
     assert found["cone_search"] > 0
-    assert {found[name] for name in ("vectors", "point_at", "point_at_token", "same_dot_as", "nearest")} == {0}
+    reading = ("vectors", "point_at", "point_at_token", "same_dot_as", "nearest", "vectors_of")
+    assert {found[name] for name in reading} == {0}
     ingest_bare(catalog, W, "n")
     assert rows(catalog, "select model, count(*) from vectors group by model") == [("n", 200)]
 

@@ -315,6 +315,7 @@ def test_every_relation_answers_in_little_memory_with_the_variable_model(minilm:
         "same_dot_as(505)",
         "shells((select vector from reference_vectors where reference = 'mean'), 0.1)",
         "vector_pairs('mean:dot-self', 5000)",
+        "vectors_of((select list(struct_pack(model := model, token_id := token_id)) from members('unused')))",
     ]
     macros = "select distinct function_name from duckdb_functions() where database_name = current_database()"
     # Those of the lattice refuse this model, which is stored in fp32.
