@@ -39,7 +39,7 @@ from .recipe.recipe import AXES, LinkageDistances, Recipe, errors_from
 from .recipe.shipping import recipe_for
 from .references.matrix_view import MatrixView
 from .references.resolve import check_texts, check_vectors
-from .references.score_recipe import ScoringContext, score_recipe
+from .references.score_recipe import ScoredRecipe, ScoringContext, score_recipe
 from .references.token_files import read_token_files
 from .report import Report, progress_bar
 from .source.matrix import Matrix
@@ -171,18 +171,11 @@ def _ingest_matrix(job: Job, new: NewVersion, role: str | None, matrix: Matrix) 
         view = _view(new.model, W, features, tokens, components, recipe)
         with errors_from(recipe.origin):
             scored = score_recipe(recipe, view, ScoringContext(job.native, new.stage, new.note), members=members)
-            if recipe.frames:
-                around = surroundings(view, scored.clusters(view), scored.references, job.borrowed)
-                with new.stage("frames"):
-                    write_frames(new, place_recipe(recipe.frames, around, new.note))
+            _place_frames(job, new, view, scored)
         with new.stage("vectors' rest"):
             values = counted.result()
-    new.about |= linked.chosen.as_row()
-    new.about |= {
-        "lattice_most_steps": None if lattice is None else MOST_STEPS,
-        "causal_epsilon": recipe.causal_epsilon,
-        "causal_condition_number": condition_number(components, recipe.causal_epsilon),
-    }
+    new.about |= {**linked.chosen.as_row(), "lattice_most_steps": None if lattice is None else MOST_STEPS}
+    new.about |= _about_causal(recipe, components)
     with new.stage("tables"):
         new.write(schemas.FEATURES, features)
         new.write(schemas.COMPONENT_DIAMETERS, linked.diameters)
@@ -190,8 +183,7 @@ def _ingest_matrix(job: Job, new: NewVersion, role: str | None, matrix: Matrix) 
             new.write(schemas.LATTICE, lattice)
         scored.write_clusters(new)
         scored.write_references(new)
-        columns = dimension_columns(values, components.mean, components.variances, matrix.dtype)
-        new.write(schemas.DIMENSIONS, columns)
+        _write_dimensions(new, matrix, values, components)
         _write_components(new, components)
         new.write(schemas.TOKENS, tokens)
         new.about["ingested_at"] = datetime.now(UTC).replace(tzinfo=None)
@@ -237,6 +229,29 @@ def _about(job: Job, role: str | None, matrix: Matrix, scanned: Scan) -> dict[st
         "device": described(job.device),
         "torch_version": torch.__version__,
     }
+
+
+def _about_causal(recipe: Recipe, components: PrincipalComponents) -> dict[str, Any]:
+    """Return what `models` says of the causal metric."""
+    return {
+        "causal_epsilon": recipe.causal_epsilon,
+        "causal_condition_number": condition_number(components, recipe.causal_epsilon),
+    }
+
+
+def _place_frames(job: Job, new: NewVersion, view: MatrixView, scored: ScoredRecipe) -> None:
+    """Write every token's place in the recipe's frames, if it has any."""
+    if not job.recipe.frames:
+        return
+    around = surroundings(view, scored.clusters(view), scored.references, job.borrowed)
+    with new.stage("frames"):
+        write_frames(new, place_recipe(job.recipe.frames, around, new.note))
+
+
+def _write_dimensions(new: NewVersion, matrix: Matrix, values: ColumnValues, components: PrincipalComponents) -> None:
+    """Write `dimensions`."""
+    columns = dimension_columns(values, components.mean, components.variances, matrix.dtype)
+    new.write(schemas.DIMENSIONS, columns)
 
 
 def _write_components(new: NewVersion, components: PrincipalComponents) -> None:

@@ -170,7 +170,7 @@ class Recipe:
         return {
             "sky": sky,
             "pca": {} if self.pca.keep is None else {"keep": self.pca.keep},
-            "causal": {} if self.causal_epsilon is None else {"epsilon": self.causal_epsilon},
+            **({} if self.causal_epsilon is None else {"causal": {"epsilon": self.causal_epsilon}}),
             "linkage": self.linkage.as_dict(),
             "reference": [reference.as_dict() for reference in self.references],
             "cluster": [cluster.as_dict() for cluster in self.clusters],
@@ -209,7 +209,7 @@ def parse_recipe(table: Mapping[str, Any], folder: Path = Path()) -> Recipe:
         parse_clusters(as_tables(table.get("cluster", []), "cluster"), folder),
         parse_frames(as_tables(table.get("frame", []), "frame")),
         _pca(as_table(table.get("pca", {}), "pca")),
-        _causal_epsilon(as_table(table.get("causal", {}), "causal")),
+        _causal_epsilon(as_table(table["causal"], "causal")) if "causal" in table else None,
     )
 
 
@@ -238,10 +238,10 @@ def _pca(table: Mapping[str, Any]) -> Pca:
     return Pca(keep)
 
 
-def _causal_epsilon(table: Mapping[str, Any]) -> float | None:
+def _causal_epsilon(table: Mapping[str, Any]) -> float:
     check_known(table, "causal.", ("epsilon",))
-    if not table:
-        return None
+    if "epsilon" not in table:
+        raise CatalogError("causal.epsilon: missing; epsilon = 1e-6, say")
     epsilon = as_finite(table["epsilon"], "causal.epsilon")
     if epsilon < LEAST_EPSILON:
         raise CatalogError(

@@ -103,12 +103,11 @@ def _of_column(table: pa.Table, column: str, path: Path) -> npt.NDArray[Any]:
 def _is_mask(values: npt.NDArray[Any], n_tokens: int, path: Path) -> bool:
     """Whether these are a 1 or a 0 for each row of W, as the notebooks save a mask; those of a column never are.
 
-    More than two bytes of 0 and 1 are no token_ids.
+    More than two numbers, all 0 or 1, are no token_ids, whatever type they have.
     """
-    if path.suffix != ".safetensors" or values.dtype not in (np.bool_, np.uint8):
-        return False
-    binary = values.dtype == np.bool_ or bool((values <= 1).all())
-    return binary and (values.dtype == np.bool_ or len(values) == n_tokens or len(values) > 2)
+    if path.suffix != ".safetensors" or values.dtype == np.bool_:
+        return path.suffix == ".safetensors"
+    return (len(values) == n_tokens or len(values) > 2) and bool(((values == 0) | (values == 1)).all())
 
 
 def _of_mask(mask: npt.NDArray[Any], n_tokens: int, path: Path) -> Ids:

@@ -197,6 +197,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "epsilon 0": ({"causal": {"epsilon": 0}}, "causal.epsilon: 0: must be above 0"),
     "epsilon below": ({"causal": {"epsilon": -1e-6}}, "causal.epsilon: -1e-06: must be above 0"),
     "nan": ({"causal": {"epsilon": float("nan")}}, "causal.epsilon: nan is not finite"),
+    "no epsilon": ({"causal": {}}, "causal.epsilon: missing; epsilon = 1e-6, say"),
     "a key": ({"causal": {"eps": 1}}, "causal.eps: unknown key; here are known: epsilon"),
     "keep 2": ({"pca": {"keep": 2}}, "pca.keep: 2: from 3, which the sky needs, to the number of W's columns"),
     "keep a text": ({"pca": {"keep": "all"}}, "pca.keep: 'all' is no whole number"),

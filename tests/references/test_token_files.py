@@ -74,6 +74,7 @@ GOOD = {
     "parquet's column": (table(SHUFFLED, "ids", pa.uint16()), {"file": "ids.parquet", "column": "ids"}),
     "mask of bool": ({"m": mask(torch.bool)}, {"file": "m.safetensors", "key": "m"}),
     "mask of uint8": ({"other": torch.zeros(3), "m": mask(torch.uint8)}, {"file": "m.safetensors", "key": "m"}),
+    "mask of int64": ({"m": mask(torch.int64)}, {"file": "m.safetensors", "key": "m"}),
 }
 
 
@@ -88,11 +89,9 @@ def test_token_ids_may_be_whole_numbers_of_any_type(dtype: torch.dtype, tmp_path
     assert members(tmp_path, {"ids": ids}, file="m.safetensors", key="ids") == [3, 7, 100]
 
 
-def test_zeros_and_ones_of_more_than_a_byte_are_token_ids(tmp_path: Path) -> None:
-    """And so are two bytes, where W has more rows: 0 and 1 are tokens, too."""
-    found = members(tmp_path, {"ids": torch.tensor([0, 1, 1])}, n_tokens=3, file="m.safetensors", key="ids")
-    assert found == [0, 1]
-    few = {"ids": torch.tensor([1, 0], dtype=torch.uint8)}
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64], ids=str)
+def test_a_zero_and_a_one_are_token_ids_but_of_a_matrix_of_two_rows(dtype: torch.dtype, tmp_path: Path) -> None:
+    few = {"ids": torch.tensor([1, 0], dtype=dtype)}
     assert members(tmp_path, few, file="m.safetensors", key="ids") == [0, 1]
     assert members(tmp_path, few, n_tokens=2, file="m.safetensors", key="ids") == [0]
 
