@@ -41,6 +41,7 @@ def print_questions(
         ),
         ("the 10 nearest vectors", f"from nearest({token}, 10);", None),
         ("a window of the sky", "select count(*) from box_search(-7, 7, 5);", None),
+        *((name, f"select count(columns(*)) from {call};", None) for name, call in _instruments(shape[1], token)),
     ]
     print("| | catalog | peak | notebook | peak | notebook / catalog |")
     print("|---|---|---|---|---|---|")
@@ -56,6 +57,25 @@ def print_questions(
             if notebook:
                 rival.append(measured([*PYTHON, notebook.format(path=str(weights), token=token)]))
         print_row(name, ours, rival)
+
+
+def _instruments(n_dims: int, token: int) -> list[tuple[str, str]]:
+    """Return the instruments as they are called; those of a cluster, on the clump of 2,212 tokens."""
+    clump, h = "'largest-component'", str(_vector(n_dims))
+    return [
+        ("reading `vectors`", "(select list_sum(vector) as total from vectors)"),
+        ("distances to any vector", f"distances_to({h})"),
+        ("shells about it", f"shells({h}, 0.1)"),
+        ("pairs within the clump, four metrics", f"pairs_within({clump})"),
+        ("a histogram of its pairs", f"pair_histogram({clump}, 'euclidean', 1e-4)"),
+        ("its lattice neighbours within 2 steps", f"lattice_neighbors({clump}, 2)"),
+        ("its lattice components at 2 steps", f"lattice_components({clump}, 2)"),
+        ("its lattice linkage, at every number of steps", f"lattice_linkage({clump})"),
+        ("who is flooded from one of its tokens", f"flood({token}, 2)"),
+        ("its dimensions", f"dimension_statistics({clump})"),
+        ("all dimensions", "dimension_statistics(null)"),
+        ("its causal distances from a vector", f"causal_distances({clump}, {h}, 1e-6)"),
+    ]
 
 
 def _vector(n_dims: int) -> list[float]:
