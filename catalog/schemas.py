@@ -313,8 +313,8 @@ SCORES = Table(
         Column(
             "distance",
             pa.float64(),
-            "Euclidean distance of the row as stored from h, in fp64, by differences: 0 for h itself; NULL for a "
-            "reference scored before it was computed (`token-catalog add-references --replace` scores it anew)",
+            "Euclidean distance of the row as stored from h, within 1e-12 of the exact one, relatively: 0 for h "
+            "itself; NULL for a reference scored before it was computed, till that is added again in its own place",
         ),
     ),
 )

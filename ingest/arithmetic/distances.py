@@ -49,7 +49,9 @@ def distances_to(rows: Tensor, vectors: Tensor) -> Tensor:
     [[5.0], [0.0]]
     """
     lengths, own_lengths = torch.linalg.vector_norm(rows, dim=1)[:, None], torch.linalg.vector_norm(vectors, dim=1)
-    squared = torch.addmm(own_lengths**2, rows, vectors.T, alpha=-2.0).add_(lengths**2)
+    # One vector at a time: the last bit of a product with several depends on how many there are.
+    dots = torch.stack([rows @ vector for vector in vectors], dim=1)
+    squared = dots.mul_(-2.0).add_(own_lengths**2).add_(lengths**2)
     # γ has room for the rounding of norms and sums.
     settled = gamma(rows.shape[1]) * (lengths + own_lengths).square_() <= _OF_A_SQUARE * squared
     for j, vector in enumerate(vectors):

@@ -101,7 +101,7 @@ def _direction(asked: Mapping[str, Any], around: Surroundings) -> Floats:
     if "model" in asked:
         raise CatalogError(
             f"PC{abs(pc)} of '{asked['model']}' was not kept when the frame was left out; "
-            "`add_references(…, replace=True)` reads it again"
+            "`add_references(recipe, replace=True)` reads it again"
         )
     vectors = around.of_cluster(asked["cluster"]).vectors if "cluster" in asked else around.components()
     if abs(pc) > len(vectors):
