@@ -39,16 +39,18 @@ def distances(W: Tensor, i: Ids, j: Ids) -> Floats:
     return np.sqrt(squares)
 
 
-def distances_to(rows: Tensor, vectors: Tensor) -> Tensor:
+def distances_to(rows: Tensor, vectors: Tensor, norms: Tensor | None = None) -> Tensor:
     """Return the distance of each row `(n_rows, n_dims)` from each of the vectors `(n, n_dims)`, `(n_rows, n)`.
 
-    All are fp64, of about fp32's range. It is within RELATIVE_ERROR of the exact one, whatever cancels, and 0 from the
-    row itself; NaN or an infinity where a row isn't finite.
+    All are fp64, of about fp32's range; `norms` (n_rows,) are the rows', where they are known. It is within
+    RELATIVE_ERROR of the exact one, whatever cancels, and 0 from the row itself; NaN or an infinity where a row isn't
+    finite.
 
     >>> distances_to(torch.tensor([[0.0, 0.0], [3.0, 4.0]]).double(), torch.tensor([[3.0, 4.0]]).double()).tolist()
     [[5.0], [0.0]]
     """
-    lengths, own_lengths = torch.linalg.vector_norm(rows, dim=1)[:, None], torch.linalg.vector_norm(vectors, dim=1)
+    lengths = (torch.linalg.vector_norm(rows, dim=1) if norms is None else norms)[:, None]
+    own_lengths = torch.linalg.vector_norm(vectors, dim=1)
     # One vector at a time: the last bit of a product with several depends on how many there are.
     dots = torch.stack([rows @ vector for vector in vectors], dim=1)
     squared = dots.mul_(-2.0).add_(own_lengths**2).add_(lengths**2)

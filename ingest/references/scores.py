@@ -93,11 +93,15 @@ def certified(
     scored = np.empty(n_tokens, np.bool_)
     n_rows = block_rows(W)
     for part in progress_bar(blocks(n_tokens, n_rows), "scores", -(-n_tokens // n_rows)):
-        finite, lengths, dots, dots16, cosines16 = _products(W[part], divisors[part], h16, r16)
+        rows, finite, lengths, dots, dots16, cosines16 = _products(W[part], divisors[part], h16, r16)
         cosines = (dots / (lengths[:, None] * h_norm)).clamp_(-1, 1)
         for all_, some in ((dot, dots), (cosine, cosines), (dot16, dots16), (cosine16, cosines16), (scored, finite)):
             all_[part] = some.cpu().numpy()
-        distance[part] = distances_to(W[part].double(), h).cpu().numpy()
+        if W.dtype == torch.bfloat16:  # the rows as stored, but for zeros where one isn't finite
+            apart = distances_to(rows, h, lengths).masked_fill_(~finite[:, None], torch.nan)
+        else:
+            apart = distances_to(W[part].double(), h)
+        distance[part] = apart.cpu().numpy()
     # The last bit of an fp64 sum depends on where in its block the row stood: equal rows get the first one's.
     dot, cosine, distance = (values[duplicate_of] + 0.0 for values in (dot, cosine, distance))
     long = scored & (norm_bf16 > 0)
@@ -115,8 +119,8 @@ def certified(
 
 def _products(
     rows_as_stored: Tensor, divisors: Tensor, h16: Tensor, r16: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return of a block of rows: which are finite in bf16, their norms, dots, dots in bf16 and cosines in bf16.
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return of a block of rows: they in bf16, as fp64; which are finite so; norms, dots, dots and cosines in bf16.
 
     `divisors` (n_rows,) are the rows' rounded norms, or 1; `h16`, `r16` (n_dims, n), the query vectors in columns. A
     row that isn't finite counts as zero.
@@ -131,7 +135,7 @@ def _products(
     dots, dots16 = dots_bf16(rows, h16, lengths)
     units = quotient_bf16(w16, divisors).double()
     _, cosines16 = dots_bf16(units, r16, torch.full_like(lengths, UNIT_LENGTH))
-    return finite, lengths, dots, dots16, cosines16
+    return rows, finite, lengths, dots, dots16, cosines16
 
 
 def native(W: Tensor, query_vectors: Sequence[QueryVector], device: torch.device) -> list[Scores]:
