@@ -3,13 +3,12 @@
 -- steps are the runs of lattice_order, broken where lattice_steps is NULL or more.
 -- Grain: one row per token, in each model in view that has a cluster of the name, up to
 -- 1,000 different vectors.
--- By Prim's algorithm: from the first vector on, the nearest of those not yet joined is
--- joined next. Of that sequence, too, the components are runs, and each is known by its
+-- Of the sequence of linkage_of, too, the components are runs, and each is known by its
 -- lowest token_id. Sorted by these at every height, the greatest first, all components
 -- stand together, and within each the lower first.
 -- noqa: disable=LT02
 create macro lattice_linkage(cluster_name) as table
-with recursive inside as materialized (
+with inside as materialized (
     select
         model,
         token_id,
@@ -37,73 +36,22 @@ pairs as materialized (
     inner join points as q on d.model = q.model and d.other_token_id = q.token_id
 ),
 
--- Both ways round, and no distance from itself.
-distances as (
+joined as materialized (
     select
         model,
-        place,
-        other_place,
-        linf
-    from pairs
-    union all
-    select
-        model,
-        other_place as place,
-        place as other_place,
-        linf
-    from pairs
-    union all
-    select
-        model,
-        place,
-        place as other_place,
-        null as linf
-    from points
-),
-
-matrix as materialized (
-    select
-        model,
-        place,
-        list(linf order by other_place) as steps_to
-    from distances
-    group by model, place
-),
-
--- `left_over`: by place, how near each vector is to those joined; NULL where it is one.
-joined as (
-    select
-        model,
-        1 as step,
-        place,
-        null::integer as height,
-        steps_to as left_over
-    from matrix
-    where place = 1
-    union all
-    select
-        j.model,
-        j.step + 1 as step,
-        m.place,
-        j.least as height,
-        list_transform(
-            list_zip(j.left_over, m.steps_to),
-            lambda pair: case
-                when pair[1] is not null and pair[2] is not null
-                    then least(pair[1], pair[2])
-            end
-        ) as left_over
-    from (
+        id as place,
+        linkage_place as step,
+        height::integer as height
+    from linkage_of((
         select
-            model,
-            step,
-            left_over,
-            list_min(left_over) as least
-        from joined
-    ) as j
-    inner join matrix as m
-        on j.model = m.model and list_position(j.left_over, j.least) = m.place
-    where j.least is not null
+            list(struct_pack(
+                model := model,
+                id := place,
+                other_id := other_place,
+                distance := linf
+            ))
+        from pairs
+    ))
 ),
 
 heights as (
