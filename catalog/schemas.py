@@ -77,6 +77,9 @@ MODELS = Table(
         Column("revision", pa.string(), "commit of a Hugging Face source, else NULL"),
         Column("tensor", pa.string(), "name of the tensor in its safetensors file"),
         Column("matrix", pa.string(), "tied, input (embedding) or output (unembedding); NULL for a bare W"),
+        Column("series", pa.string(), "the run whose matrices belong together, such as its checkpoints; NULL for none"),
+        Column("step", pa.int64(), "place in the series: the training step; NULL outside one"),
+        Column("role", pa.string(), "what the matrix is in its series, such as m, v or grad; NULL for the weights"),
         Column("dtype", pa.string(), "storage type of W: bf16, fp16 or fp32"),
         Column("n_tokens", pa.int32(), "rows of W"),
         Column("n_dims", pa.int32(), "columns of W"),
@@ -403,6 +406,18 @@ SPECTRUM_COMPONENTS = Table(
     ),
 )
 
+SERIES_FRAMES = Table(
+    "series_frames",
+    "One row per matrix whose sky is its series': the axes of features.x, y and z, which are another step's components.",
+    (
+        MODEL,
+        Column("frame_of", pa.string(), "the model whose principal components they are"),
+        Column("meridian", pa.list_(pa.float64()), "unit vector: latitude 0°, longitude 0°"),
+        Column("equinox", pa.list_(pa.float64()), "unit vector: latitude 0°, longitude +90°"),
+        Column("north", pa.list_(pa.float64()), "unit vector: latitude +90°"),
+    ),
+)
+
 VECTORS = Table(
     "vectors",
     "One row per row of W: the stored values, exactly.",
@@ -428,5 +443,6 @@ TABLES = (
     FRAME_PLACES,
     SPECTRA,
     SPECTRUM_COMPONENTS,
+    SERIES_FRAMES,
     VECTORS,
 )
