@@ -26,7 +26,7 @@ from token_catalog.ingest.recipe.recipe import Recipe
 
 STORED = Path(__file__).parents[1] / "support" / "stored" / "0.1.0"
 # Tables that came after it.
-LATER = {"dimensions", "frame_axes", "frame_places", "lattice", "spectra", "spectrum_components"}
+LATER = {"dimensions", "frame_axes", "frame_places", "lattice", "series_frames", "spectra", "spectrum_components"}
 REFERENCES = ["boxed", "file", "largest", "look", "mean", "mid", "pc2", "tok", "txt"]
 
 Contents = dict[str, tuple[list[str], list[str]]]
