@@ -47,6 +47,7 @@ NEVER = {
 # Who alone may import what others wrote: files are opened in one place, and nothing is unpickled.
 ONLY = {
     "duckdb": ("catalog", "queries", "api"),  # there, in annotations
+    "h5py": ("ingest.source.hdf5",),
     "huggingface_hub": ("ingest.source",),
     "safetensors": ("ingest.source.matrix",),
     "torch": ("ingest",),

@@ -1,12 +1,14 @@
 """One stored matrix: opens a safetensors file and gives its rows in chunks. The only file that reads the format.
 
-The file is memory-mapped: rows come in as they are asked for, and the whole matrix is never held in another type.
+The file is memory-mapped: rows come in as they are asked for, and the whole matrix is never held in another type. Of a
+tensor of three dimensions, (steps, tokens, dimensions), one step is the matrix, and the others are never looked at.
 """
 
 import json
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ from token_catalog.catalog.errors import CatalogError, listed
 DTYPES = {"BF16": "bf16", "F16": "fp16", "F32": "fp32"}
 # What a tensor of U16 may be the bit patterns of.
 AS_BITS = {"bf16": torch.bfloat16}
+# Where a file of many steps says which they are: a tensor of that name, or an entry of its metadata.
+STEPS = "steps"
 # The sky needs three components, so three columns.
 MIN_DIMS = 3
 
@@ -47,7 +51,8 @@ class Stored:
 class Matrix:
     """A tensor W of shape `(n_tokens, n_dims)` in a safetensors file.
 
-    `as_bits`: it is stored as U16, the bit patterns of `dtype`.
+    `as_bits`: it is stored as U16, the bit patterns of `dtype`. `stack_index`: the stored tensor has a dimension more,
+    (steps, tokens, dimensions), and W is what is at that index of it. Another format's class has its own `_rows`.
     """
 
     path: Path
@@ -56,69 +61,106 @@ class Matrix:
     n_tokens: int
     n_dims: int
     as_bits: bool = False
+    stack_index: int | None = None
 
     def chunks(self, n_rows: int) -> Iterator[tuple[int, Tensor]]:
         """Yield (first row, rows as stored) for `n_rows` rows at a time, in order."""
-        with _opened(self.path) as file:
-            rows = file.get_slice(self.tensor)
+        with self._rows() as rows:
             for start in range(0, self.n_tokens, n_rows):
-                yield start, self._values(rows[start : min(start + n_rows, self.n_tokens)])
+                yield start, self._values(rows(start, min(start + n_rows, self.n_tokens)))
 
     def whole(self) -> Tensor:
         """Return all rows as stored: mapped from the file, and so in memory only as far as they are looked at."""
-        with _opened(self.path) as file:
-            return self._values(file.get_tensor(self.tensor))
+        with self._rows() as rows:
+            return self._values(rows(0, self.n_tokens))
 
     def row(self, token_id: int) -> Tensor:
         """Return one row as stored, `(n_dims,)`."""
+        with self._rows() as rows:
+            return self._values(rows(token_id, token_id + 1)[0])
+
+    @contextmanager
+    def _rows(self) -> Iterator[Callable[[int, int], Tensor]]:
+        """Yield what gives the stored rows from one on and up to another."""
         with _opened(self.path) as file:
-            return self._values(file.get_slice(self.tensor)[token_id : token_id + 1][0])
+            stored = file.get_slice(self.tensor)
+            first = () if self.stack_index is None else (self.stack_index,)
+            yield lambda start, stop: stored[(*first, slice(start, stop))]
 
     def _values(self, stored: Tensor) -> Tensor:
         """Return rows as numbers, without a copy."""
         return stored.view(AS_BITS[self.dtype]) if self.as_bits else stored
 
 
-def open_matrix(path: Path, tensor: str, stored_as: str | None = None) -> Matrix:
+def open_matrix(path: Path, tensor: str, stored_as: str | None = None, stack_index: int | None = None) -> Matrix:
     """Return the matrix of that name in a file; CatalogError where the file or the tensor can't serve.
 
-    `stored_as` says what a tensor of U16 has the bit patterns of, one of AS_BITS.
+    `stored_as` says what a tensor of U16 has the bit patterns of, one of AS_BITS; `stack_index`, which matrix is meant
+    of a tensor of three dimensions.
     """
+    shape, dtype = stored_shape(path, tensor)
+    return checked_matrix(path, tensor, shape, dtype, stored_as, stack_index)
+
+
+def stored_shape(path: Path, tensor: str) -> tuple[tuple[int, ...], str]:
+    """Return a tensor's shape and safetensors dtype; CatalogError where the file has none of that name."""
     with _opened(path) as file:
         if tensor not in file.keys():  # noqa: SIM118 (no mapping: it has keys() only)
             raise CatalogError(f"{path}: no tensor '{tensor}'; it has {listed(file.keys())}; `tensor=` names another")
         header = file.get_slice(tensor)
-        return checked_matrix(path, tensor, tuple(header.get_shape()), header.get_dtype(), stored_as)
+        return tuple(header.get_shape()), header.get_dtype()
 
 
-def checked_matrix(path: Path, tensor: str, shape: tuple[int, ...], dtype: str, stored_as: str | None = None) -> Matrix:
+def checked_matrix(
+    path: Path,
+    tensor: str,
+    shape: tuple[int, ...],
+    dtype: str,
+    stored_as: str | None = None,
+    stack_index: int | None = None,
+    format_: type[Matrix] = Matrix,
+) -> Matrix:
     """Return a matrix of this shape and safetensors dtype; CatalogError where it is none that can be catalogued."""
     where = f"{path}: tensor '{tensor}'"
+    n_tokens, n_dims = _matrix_shape(where, shape, stack_index)
+    if stored_as is not None and dtype != "U16":
+        raise CatalogError(f"{where} is stored as {dtype}, and `stored_as={stored_as}` is for U16; leave it out")
+    if stored_as is None and dtype == "U16":
+        raise CatalogError(
+            f"{where} is stored as U16; if these are the bit patterns of bf16, `stored_as=bf16` reads them"
+        )
+    if stored_as is None and dtype not in DTYPES:
+        raise CatalogError(f"{where} is stored as {dtype}; bf16, fp16 and fp32 are read: convert it to one of them")
+    as_bits = stored_as is not None
+    return format_(path, tensor, stored_as or DTYPES[dtype], n_tokens, n_dims, as_bits, stack_index)
+
+
+def _matrix_shape(where: str, shape: tuple[int, ...], stack_index: int | None) -> tuple[int, int]:
+    """Return (n_tokens, n_dims) of a tensor, or of one step of it; CatalogError where they are of no matrix."""
+    if stack_index is None and len(shape) == 3:
+        raise CatalogError(
+            f"{where} has shape {list(shape)}; W must have two dimensions, (tokens, dimensions); "
+            "if the first counts steps, `steps=True` takes each step as a matrix"
+        )
+    if stack_index is not None and len(shape) != 3:
+        raise CatalogError(
+            f"{where} has shape {list(shape)}; of steps, (steps, tokens, dimensions), it would have three"
+        )
+    if stack_index is not None and not 0 <= stack_index < shape[0]:
+        raise CatalogError(f"{where} has shape {list(shape)}, and so no index {stack_index} in its first dimension")
+    shape = shape[1:] if stack_index is not None else shape
     if len(shape) != 2:
         raise CatalogError(f"{where} has shape {list(shape)}; W must have two dimensions, (tokens, dimensions)")
     if shape[0] == 0:
         raise CatalogError(f"{where} has no rows")
     if shape[1] < MIN_DIMS:
         raise CatalogError(f"{where} has shape {list(shape)}; the sky needs {MIN_DIMS} dimensions or more")
-    if stored_as is not None and dtype != "U16":
-        raise CatalogError(f"{where} is stored as {dtype}, and `stored_as={stored_as}` is for U16; leave it out")
-    if stored_as is not None:
-        return Matrix(path, tensor, stored_as, *shape, as_bits=True)
-    if dtype == "U16":
-        raise CatalogError(
-            f"{where} is stored as U16; if these are the bit patterns of bf16, `stored_as=bf16` reads them"
-        )
-    if dtype not in DTYPES:
-        raise CatalogError(f"{where} is stored as {dtype}; bf16, fp16 and fp32 are read: convert it to one of them")
-    return Matrix(path, tensor, DTYPES[dtype], *shape)
+    return shape[0], shape[1]
 
 
 def read_vector(path: Path, tensor: str) -> npt.NDArray[np.float32]:
     """Return a vector of any floating type as fp32; CatalogError where there is none."""
-    with _opened(path) as file:
-        if tensor not in file.keys():  # noqa: SIM118
-            raise CatalogError(f"{path}: no tensor '{tensor}'; it has {listed(file.keys())}")
-        tensor_: Tensor = file.get_tensor(tensor)
+    tensor_ = _tensor(path, tensor)
     if tensor_.dim() != 1 or not tensor_.is_floating_point():
         raise CatalogError(f"{path}: '{tensor}' is no vector, but {tensor_.dtype} of shape {list(tensor_.shape)}")
     vector: npt.NDArray[np.float32] = tensor_.float().numpy()
@@ -127,16 +169,34 @@ def read_vector(path: Path, tensor: str) -> npt.NDArray[np.float32]:
 
 def read_whole_numbers(path: Path, tensor: str) -> npt.NDArray[Any]:
     """Return a tensor of whole numbers, or of true and false, in one dimension, as stored; CatalogError if none."""
-    with _opened(path) as file:
-        if tensor not in file.keys():  # noqa: SIM118
-            raise CatalogError(f"{path}: no tensor '{tensor}'; it has {listed(file.keys())}")
-        tensor_: Tensor = file.get_tensor(tensor)
+    tensor_ = _tensor(path, tensor)
     if tensor_.dim() != 1 or tensor_.is_floating_point() or tensor_.is_complex():
         raise CatalogError(
             f"{path}: '{tensor}' is neither a mask nor token_ids, but {tensor_.dtype} of shape {list(tensor_.shape)}"
         )
     numbers: npt.NDArray[Any] = tensor_.numpy()
     return numbers
+
+
+def _tensor(path: Path, tensor: str) -> Tensor:
+    with _opened(path) as file:
+        if tensor not in file.keys():  # noqa: SIM118
+            raise CatalogError(f"{path}: no tensor '{tensor}'; it has {listed(file.keys())}")
+        found: Tensor = file.get_tensor(tensor)
+    return found
+
+
+def read_steps(path: Path) -> tuple[str | None, npt.NDArray[Any] | None]:
+    """Return what a file says of steps: its metadata's `steps`, and its tensor `steps`, numbers of any kind and shape.
+
+    None where it says nothing.
+    """
+    with _opened(path) as file:
+        told = (file.metadata() or {}).get(STEPS)
+        if STEPS not in file.keys():  # noqa: SIM118
+            return told, None
+        steps: Tensor = file.get_tensor(STEPS)
+    return told, (steps.double() if steps.is_floating_point() else steps).numpy()
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:

@@ -9,12 +9,14 @@ import torch
 
 from token_catalog.catalog.errors import CatalogError
 
+from .hdf5 import HDF5_SUFFIXES, open_dataset
 from .local import LocalTensors, pickled
 from .matrix import AS_BITS, Matrix, open_matrix
 from .model_files import CONFIG, is_pickled, read_json
 from .recognise import Tensors, choose, lookup
 
 BARE_TENSOR = "W"
+SAFETENSORS = ".safetensors"
 
 MATRICES = ("input", "output", "both")
 _HUB_ID = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
@@ -42,12 +44,13 @@ class SourceOptions:
     revision: str | None = None
     tokenizer: str | None = None
     stored_as: str | None = None
+    stack_index: int | None = None
 
 
 def resolve_source(source: str, options: SourceOptions) -> Source:
     """Find the matrices and the tokenizer that SOURCE means; CatalogError says what it lacks.
 
-    SOURCE is a folder, a bare `W.safetensors`, or a Hugging Face id.
+    SOURCE is a folder, a bare `W.safetensors` or `W.h5`, or a Hugging Face id.
     """
     _check_name(options.name)
     if not source:
@@ -56,13 +59,14 @@ def resolve_source(source: str, options: SourceOptions) -> Source:
         raise CatalogError(f"`matrix={options.matrix}`: unknown; one of {', '.join(MATRICES)}")
     if options.stored_as not in (None, *AS_BITS):
         raise CatalogError(f"`stored_as={options.stored_as}`: unknown; one of {', '.join(AS_BITS)}")
-    path = _path(source)
+    path = local_path(source)
     if path.is_dir():
         return _from_folder(path.resolve(), options)
     if path.is_file():
         return _from_bare_matrix(path.resolve(), options)
-    if not _HUB_ID.fullmatch(source) or path.suffix == ".safetensors":
+    if not is_hub_id(source) or path.suffix in (SAFETENSORS, *HDF5_SUFFIXES):
         raise CatalogError(f"{source}: no such file or folder")
+    _no_stack(source, options)
     from . import hub  # only who fetches needs it
 
     model = hub.fetch(source, options.revision)
@@ -73,6 +77,7 @@ def resolve_source(source: str, options: SourceOptions) -> Source:
 
 def _from_folder(folder: Path, options: SourceOptions) -> Source:
     _no_revision(options)
+    _no_stack(str(folder), options)
     name = options.name or _folder_name(folder)
     tensors = LocalTensors(folder)
     tokenizer = _tokenizer(options.tokenizer) or folder
@@ -85,10 +90,19 @@ def _from_bare_matrix(path: Path, options: SourceOptions) -> Source:
         raise pickled(path)
     if options.matrix:
         raise CatalogError(f"{path}: a bare matrix is neither input nor output; leave `matrix=` out")
-    # tensors/<MODEL>/W.safetensors, as the notebooks keep it, is named by its folder.
-    name = options.name or (path.stem == BARE_TENSOR and path.parent.name) or path.stem
-    matrix = open_matrix(path, options.tensor or BARE_TENSOR, options.stored_as)
+    name = options.name or bare_name(path)
+    open_ = open_dataset if path.suffix in HDF5_SUFFIXES else open_matrix
+    matrix = open_(path, options.tensor or BARE_TENSOR, options.stored_as, options.stack_index)
     return Source(name, str(path), None, _tokenizer(options.tokenizer), {name: (None, matrix)})
+
+
+def bare_name(path: Path) -> str:
+    """Return the name of a bare matrix: its file's, or its folder's where the file is W, as the notebooks keep it.
+
+    >>> bare_name(Path("tensors/Qwen3-4B/W.safetensors")), bare_name(Path("tensors/other.h5"))
+    ('Qwen3-4B', 'other')
+    """
+    return (path.stem == BARE_TENSOR and path.parent.name) or path.stem
 
 
 def _matrices(
@@ -128,12 +142,12 @@ def _same_values(a: Matrix, b: Matrix) -> bool:
 def _tokenizer(option: str | None) -> Path | None:
     if option is None:
         return None
-    path = _path(option)
+    path = local_path(option)
     if path.is_dir():
         return path.resolve()
     if path.is_file():
         return path.resolve().parent
-    if not _HUB_ID.fullmatch(option):
+    if not is_hub_id(option):
         raise CatalogError(f"{option}: no such folder; `tokenizer=` takes a folder with a tokenizer's files, or an id")
     from . import hub
 
@@ -145,11 +159,21 @@ def _check_name(name: str | None) -> None:
         raise CatalogError(f"`name={name!r}`: empty, or no Unicode text; give another")
 
 
-def _path(text: str) -> Path:
+def local_path(text: str) -> Path:
+    """Return the path that a text means, there or not."""
     try:
         return Path(text).expanduser()
     except RuntimeError:  # ~ of nobody
         raise CatalogError(f"{text}: no such file or folder") from None
+
+
+def is_hub_id(text: str) -> bool:
+    """Whether a text may be a Hugging Face id.
+
+    >>> is_hub_id("Qwen/Qwen3-4B"), is_hub_id("runs/a/b")
+    (True, False)
+    """
+    return _HUB_ID.fullmatch(text) is not None
 
 
 def _folder_name(folder: Path) -> str:
@@ -166,3 +190,10 @@ def _folder_name(folder: Path) -> str:
 def _no_revision(options: SourceOptions) -> None:
     if options.revision:
         raise CatalogError("`revision=` is of a Hugging Face id; a local source has none")
+
+
+def _no_stack(source: str, options: SourceOptions) -> None:
+    if options.stack_index is not None:
+        raise CatalogError(
+            f"{source}: stack_index is of a file with a tensor (steps, tokens, dimensions); this is none"
+        )

@@ -27,6 +27,7 @@ from token_catalog.catalog.schemas import (
     FRAME_AXES,
     FRAME_PLACES,
     RECIPE_CLUSTERS,
+    SERIES_FRAMES,
     SPECTRA,
     SPECTRUM_COMPONENTS,
     TABLES,
@@ -62,7 +63,7 @@ SMALL_VISION = {
 }  # fmt: skip
 
 # Tables that have rows only where a recipe, or a command, asks for some.
-ASKED_FOR = (RECIPE_CLUSTERS, FRAME_AXES, FRAME_PLACES, SPECTRA, SPECTRUM_COMPONENTS)
+ASKED_FOR = (RECIPE_CLUSTERS, FRAME_AXES, FRAME_PLACES, SERIES_FRAMES, SPECTRA, SPECTRUM_COMPONENTS)
 
 
 def save_model(folder: Path, auto: Any, model_type: str, dtype: torch.dtype = torch.float32, **config: Any) -> Any:

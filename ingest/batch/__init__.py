@@ -1,0 +1,1 @@
+"""Batches: many sources, asked for together, and what each becomes."""
