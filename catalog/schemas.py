@@ -418,6 +418,45 @@ SERIES_FRAMES = Table(
     ),
 )
 
+ALIGNMENT_KEYS = (
+    MODEL,
+    Column("other", pa.string(), "the model that it was aligned with"),
+)
+
+ALIGNMENTS = Table(
+    "alignments",
+    "One row per model that this one was aligned with: the rotation that brings the rows of the tokens of both nearest "
+    "(orthogonal Procrustes, of rows less their mean, without scaling; the narrower is turned into the wider).",
+    (
+        *ALIGNMENT_KEYS,
+        Column("n_tokens", pa.int32(), "tokens that it was fitted to: of both, not ambiguous, with finite rows"),
+        Column("n_dims", pa.int32(), "columns of W"),
+        Column("other_n_dims", pa.int32(), "columns of the other W"),
+        Column("residual", pa.float64(), "√Σ of the squared distances that are left between those tokens' rows"),
+        Column(
+            "relative_residual",
+            pa.float64(),
+            "residual / √Σ of the squared lengths of the rows that weren't turned, less their mean: the other's, or "
+            "the wider's",
+        ),
+        Column("scale", pa.float64(), "by what the turned rows would be multiplied best; they aren't"),
+        Column("other_tensor_sha256", pa.string(), "models.tensor_sha256 of the other, as it was"),
+    ),
+)
+
+ALIGNED_TOKENS = Table(
+    "aligned_tokens",
+    "One row per model that this one was aligned with and token of both whose rows are finite, ambiguous ones too.",
+    (
+        *ALIGNMENT_KEYS,
+        TOKEN_ID,
+        Column("other_token_id", pa.int32(), "the token in the other model"),
+        Column("fitted", pa.bool_(), "whether the rotation was fitted to it, too; not where ambiguous"),
+        Column("distance", pa.float64(), "Euclidean distance of the two rows, less their means, after the rotation"),
+        Column("cosine", pa.float64(), "cosine of those; NULL where one is zero"),
+    ),
+)
+
 VECTORS = Table(
     "vectors",
     "One row per row of W: the stored values, exactly.",
@@ -444,5 +483,7 @@ TABLES = (
     SPECTRA,
     SPECTRUM_COMPONENTS,
     SERIES_FRAMES,
+    ALIGNMENTS,
+    ALIGNED_TOKENS,
     VECTORS,
 )

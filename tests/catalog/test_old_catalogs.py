@@ -26,7 +26,10 @@ from token_catalog.ingest.recipe.recipe import Recipe
 
 STORED = Path(__file__).parents[1] / "support" / "stored" / "0.1.0"
 # Tables that came after it.
-LATER = {"dimensions", "frame_axes", "frame_places", "lattice", "series_frames", "spectra", "spectrum_components"}
+LATER = {
+    "aligned_tokens", "alignments", "dimensions", "frame_axes", "frame_places", "lattice", "series_frames", "spectra",
+    "spectrum_components",
+}  # fmt: skip
 REFERENCES = ["boxed", "file", "largest", "look", "mean", "mid", "pc2", "tok", "txt"]
 
 Contents = dict[str, tuple[list[str], list[str]]]
@@ -85,7 +88,7 @@ def test_rebuilt_every_relation_answers_in_the_shell(old: Path) -> None:
     rebuild(old)
     views = relations(old)
     counts = answers(old, "\n".join(f"select count(*) as n from {name};" for name in views))
-    assert {name for name, (row,) in zip(views, counts, strict=True) if not row["n"]} == LATER
+    assert {name for name, (row,) in zip(views, counts, strict=True) if not row["n"]} == LATER | {"same_tensors"}
 
 
 def test_it_is_linked_anew(old: Path) -> None:

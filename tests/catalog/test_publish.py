@@ -35,6 +35,7 @@ ARGUMENTS = {
     "pairs": "null::struct(model varchar, id integer, other_id integer, distance double)[]",
     "listed_tokens": "[struct_pack(model := 'a', token_id := 0)]",
     "ids": "[0, 1]", "most_apart": "5", "most_ulps": "1",
+    "model_a": "'m'", "model_b": "'m'", "model_key": "'m'",
     "cluster_name": "'mean:dot-mode'", "other_name": "'mean:cosine-mode'",
 }  # fmt: skip
 # What begins so refuses a model that was ingested without vectors.

@@ -1,0 +1,20 @@
+-- compared_features: what compare_tokens tells of each side's tokens.
+-- Grain: one row per token of the model.
+-- noqa: disable=LT02
+create macro compared_features(model_key) as table
+select
+    token_id,
+    norm,
+    centred_norm,
+    radius,
+    lat,
+    lon,
+    duplicate_of,
+    duplicate_count,
+    component,
+    component_size
+from features
+where model = model_key;
+
+comment on macro table compared_features is
+'the features of one model that compare_tokens has of both';
