@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from token_catalog.catalog.errors import CatalogError, listed
 
@@ -31,19 +29,19 @@ class Hdf5Matrix(Matrix):
     """A matrix in an HDF5 data set; `tensor` is its path in the file."""
 
     @contextmanager
-    def _rows(self) -> Iterator[Callable[[int, int], Tensor]]:
+    def _rows(self) -> Iterator[Callable[[int, int], npt.NDArray[Any]]]:
         with _opened(self.path) as file:
             stored = _dataset(self.path, file, self.tensor)
             yield lambda start, stop: self._read(stored, start, stop)
 
-    def _read(self, stored: Any, start: int, stop: int) -> Tensor:
-        """Return rows as stored, in this machine's order of bytes."""
+    def _read(self, stored: Any, start: int, stop: int) -> npt.NDArray[Any]:
+        """Return rows as stored, or their bit patterns, in this machine's order of bytes."""
         first = () if self.stack_index is None else (self.stack_index,)
         with _explained(self.path):
             if _is_bf16(stored):
-                return torch.from_numpy(_bits(stored, first, start, stop)).view(torch.bfloat16)
+                return _bits(stored, first, start, stop)
             rows: npt.NDArray[Any] = stored[(*first, slice(start, stop))]
-        return torch.from_numpy(rows.astype(rows.dtype.newbyteorder("="), copy=False))
+        return rows.astype(rows.dtype.newbyteorder("="), copy=False)
 
 
 def open_dataset(path: Path, tensor: str, stored_as: str | None = None, stack_index: int | None = None) -> Matrix:
@@ -59,10 +57,11 @@ def dataset_shape(path: Path, tensor: str) -> tuple[tuple[int, ...], str]:
         with _explained(path):
             if _is_bf16(stored):
                 return stored.shape, "BF16"
-            dtype = stored.dtype
-            as_stored = dtype.itemsize == stored.id.get_type().get_size()  # else h5py would convert it
-            named = _DTYPES.get((dtype.kind, dtype.itemsize)) if as_stored else None
-            return stored.shape, named or f"{dtype}"
+            dtype, size = stored.dtype, stored.id.get_type().get_size()
+            if dtype.itemsize != size:  # h5py would convert it to the next wider type
+                return stored.shape, f"numbers of {size} bytes that NumPy has no type for"
+            named = _DTYPES.get((dtype.kind, dtype.itemsize))
+            return stored.shape, named or ("a compound type" if dtype.names else str(dtype))
 
 
 def dataset_steps(path: Path) -> npt.NDArray[Any] | None:
@@ -155,4 +154,4 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, UnicodeError) as error:
         reason = " ".join(str(error).split())
-        raise CatalogError(f"{path}: not an HDF5 file, or a damaged one ({reason}); make it again") from None
+        raise CatalogError(f"{path}: can't be read as HDF5 ({reason}); if it is damaged, make it again") from None

@@ -1,7 +1,9 @@
 """One stored matrix: opens a safetensors file and gives its rows in chunks. The only file that reads the format.
 
-The file is memory-mapped: rows come in as they are asked for, and the whole matrix is never held in another type. Of a
-tensor of three dimensions, (steps, tokens, dimensions), one step is the matrix, and the others are never looked at.
+W's own bytes are memory-mapped: rows come in as they are asked for, and the whole matrix is never held in another type.
+Of a tensor of three dimensions, (steps, tokens, dimensions), one step is the matrix. What else is in the file isn't
+mapped with it: the library's own way for torch maps all of a file so that it could be written to, which Linux refuses
+where that is more than there is memory.
 """
 
 import json
@@ -9,7 +11,7 @@ import math
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,9 @@ from token_catalog.catalog.errors import CatalogError, listed
 
 # safetensors' names of the storage types that are read, and the catalog's.
 DTYPES = {"BF16": "bf16", "F16": "fp16", "F32": "fp32"}
+_TORCH = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 # What a tensor of U16 may be the bit patterns of.
-AS_BITS = {"bf16": torch.bfloat16}
+AS_BITS = ("bf16",)
 # Where a file of many steps says which they are: a tensor of that name, or an entry of its metadata.
 STEPS = "steps"
 # The sky needs three components, so three columns.
@@ -49,10 +52,11 @@ class Stored:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A tensor W of shape `(n_tokens, n_dims)` in a safetensors file.
+    """A matrix W of shape `(n_tokens, n_dims)` in a safetensors file: a tensor of it, or one step of a tensor.
 
-    `as_bits`: it is stored as U16, the bit patterns of `dtype`. `stack_index`: the stored tensor has a dimension more,
-    (steps, tokens, dimensions), and W is what is at that index of it. Another format's class has its own `_rows`.
+    `stack_index`: the stored tensor has a dimension more, (steps, tokens, dimensions), and W is what is at that index
+    of it. `dtype` is what W's numbers are, also where their bit patterns are stored as U16. `start` is the byte of the
+    file that the tensor begins at. Another format's class has its own `_rows`.
     """
 
     path: Path
@@ -60,36 +64,41 @@ class Matrix:
     dtype: str
     n_tokens: int
     n_dims: int
-    as_bits: bool = False
     stack_index: int | None = None
+    start: int = 0
 
     def chunks(self, n_rows: int) -> Iterator[tuple[int, Tensor]]:
         """Yield (first row, rows as stored) for `n_rows` rows at a time, in order."""
         with self._rows() as rows:
             for start in range(0, self.n_tokens, n_rows):
-                yield start, self._values(rows(start, min(start + n_rows, self.n_tokens)))
+                yield start, self._numbers(rows(start, min(start + n_rows, self.n_tokens)))
 
     def whole(self) -> Tensor:
         """Return all rows as stored: mapped from the file, and so in memory only as far as they are looked at."""
         with self._rows() as rows:
-            return self._values(rows(0, self.n_tokens))
+            return self._numbers(rows(0, self.n_tokens))
 
     def row(self, token_id: int) -> Tensor:
         """Return one row as stored, `(n_dims,)`."""
         with self._rows() as rows:
-            return self._values(rows(token_id, token_id + 1)[0])
+            return self._numbers(rows(token_id, token_id + 1))[0]
 
     @contextmanager
-    def _rows(self) -> Iterator[Callable[[int, int], Tensor]]:
+    def _rows(self) -> Iterator[Callable[[int, int], npt.NDArray[Any]]]:
         """Yield what gives the stored rows from one on and up to another."""
-        with _opened(self.path) as file:
-            stored = file.get_slice(self.tensor)
-            first = () if self.stack_index is None else (self.stack_index,)
-            yield lambda start, stop: stored[(*first, slice(start, stop))]
+        shape = self.n_tokens, self.n_dims
+        start = self.start + (self.stack_index or 0) * math.prod(shape) * _TORCH[self.dtype].itemsize
+        bits = f"u{_TORCH[self.dtype].itemsize}"
+        try:
+            # Writing would change a private copy, and not the file; torch warns of what can't be written to.
+            mapped = np.memmap(self.path, f"<{bits}", "c", start, shape)
+        except (OSError, ValueError) as error:
+            raise CatalogError(f"{self.path}: can't be read ({error})") from None
+        yield lambda start, stop: mapped[start:stop]
 
-    def _values(self, stored: Tensor) -> Tensor:
-        """Return rows as numbers, without a copy."""
-        return stored.view(AS_BITS[self.dtype]) if self.as_bits else stored
+    def _numbers(self, stored: npt.NDArray[Any]) -> Tensor:
+        """Return stored rows, or their bit patterns, as W's numbers, without a copy."""
+        return torch.from_numpy(stored).view(_TORCH[self.dtype])
 
 
 def open_matrix(path: Path, tensor: str, stored_as: str | None = None, stack_index: int | None = None) -> Matrix:
@@ -98,17 +107,20 @@ def open_matrix(path: Path, tensor: str, stored_as: str | None = None, stack_ind
     `stored_as` says what a tensor of U16 has the bit patterns of, one of AS_BITS; `stack_index`, which matrix is meant
     of a tensor of three dimensions.
     """
-    shape, dtype = stored_shape(path, tensor)
-    return checked_matrix(path, tensor, shape, dtype, stored_as, stack_index)
+    stored = stored_tensor(path, tensor)
+    matrix = checked_matrix(path, tensor, stored.shape, stored.dtype, stored_as, stack_index)
+    return replace(matrix, start=stored.start)
 
 
-def stored_shape(path: Path, tensor: str) -> tuple[tuple[int, ...], str]:
-    """Return a tensor's shape and safetensors dtype; CatalogError where the file has none of that name."""
-    with _opened(path) as file:
+def stored_tensor(path: Path, tensor: str) -> Stored:
+    """Return what a file's header says of a tensor; CatalogError where the file has none of that name."""
+    with _opened(path, "np") as file:  # which finds what is damaged
         if tensor not in file.keys():  # noqa: SIM118 (no mapping: it has keys() only)
             raise CatalogError(f"{path}: no tensor '{tensor}'; it has {listed(file.keys())}; `tensor=` names another")
-        header = file.get_slice(tensor)
-        return tuple(header.get_shape()), header.get_dtype()
+    with path.open("rb") as opened:
+        beginning = opened.read(LENGTH_BYTES)
+        header = beginning + opened.read(header_stop(beginning, str(path)) - LENGTH_BYTES)
+    return read_header(header, str(path))[tensor]
 
 
 def checked_matrix(
@@ -131,8 +143,7 @@ def checked_matrix(
         )
     if stored_as is None and dtype not in DTYPES:
         raise CatalogError(f"{where} is stored as {dtype}; bf16, fp16 and fp32 are read: convert it to one of them")
-    as_bits = stored_as is not None
-    return format_(path, tensor, stored_as or DTYPES[dtype], n_tokens, n_dims, as_bits, stack_index)
+    return format_(path, tensor, stored_as or DTYPES[dtype], n_tokens, n_dims, stack_index)
 
 
 def _matrix_shape(where: str, shape: tuple[int, ...], stack_index: int | None) -> tuple[int, int]:
@@ -187,21 +198,23 @@ def _tensor(path: Path, tensor: str) -> Tensor:
 
 
 def read_steps(path: Path) -> tuple[str | None, npt.NDArray[Any] | None]:
-    """Return what a file says of steps: its metadata's `steps`, and its tensor `steps`, numbers of any kind and shape.
+    """Return what a file says of steps: its metadata's `steps`, and its tensor `steps`; None where it says nothing.
 
-    None where it says nothing.
+    CatalogError where the tensor holds no whole numbers.
     """
-    with _opened(path) as file:
+    with _opened(path, "np") as file:
         told = (file.metadata() or {}).get(STEPS)
         if STEPS not in file.keys():  # noqa: SIM118
             return told, None
-        steps: Tensor = file.get_tensor(STEPS)
-    return told, (steps.double() if steps.is_floating_point() else steps).numpy()
+        dtype = file.get_slice(STEPS).get_dtype()
+        if not dtype.startswith(("I", "U")):
+            raise CatalogError(f"{path}: its tensor '{STEPS}' is stored as {dtype}; steps are whole numbers")
+        return told, file.get_tensor(STEPS)
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Return the shape of every tensor in a file."""
-    with _opened(path) as file:
+    with _opened(path, "np") as file:
         return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
 
 
@@ -248,12 +261,13 @@ def _damaged(where: str) -> CatalogError:
     return CatalogError(f"{where}: not a safetensors file, or a damaged one")
 
 
-def _opened(path: Path) -> Any:
+def _opened(path: Path, framework: str = "pt") -> Any:
+    """Return an open file; `framework` is what its tensors become: of "np", no more is mapped than to be read."""
     try:
-        return safe_open(path, framework="pt")
+        return safe_open(path, framework=framework)
     except FileNotFoundError:
         raise CatalogError(f"{path}: no such file") from None
     except SafetensorError as error:
         raise CatalogError(f"{path}: not a safetensors file, or a damaged one ({error}); download it again") from None
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # torch's, where the file can't be mapped
         raise CatalogError(f"{path}: can't be read ({error})") from None

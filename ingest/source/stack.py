@@ -12,7 +12,7 @@ from token_catalog.catalog.errors import CatalogError
 
 from .hdf5 import HDF5_SUFFIXES, dataset_shape, dataset_steps
 from .local import pickled
-from .matrix import STEPS, checked_matrix, read_steps, stored_shape
+from .matrix import STEPS, checked_matrix, read_steps, stored_tensor
 from .model_files import is_pickled
 
 
@@ -26,7 +26,11 @@ def stack_steps(path: Path, tensor: str, stored_as: str | None = None) -> list[i
     if is_pickled(path.name):
         raise pickled(path)
     is_hdf5 = path.suffix in HDF5_SUFFIXES
-    shape, dtype = (dataset_shape if is_hdf5 else stored_shape)(path, tensor)
+    if is_hdf5:
+        shape, dtype = dataset_shape(path, tensor)
+    else:
+        stored = stored_tensor(path, tensor)
+        shape, dtype = stored.shape, stored.dtype
     where = f"{path}: tensor '{tensor}'"
     if len(shape) != 3:
         raise CatalogError(f"{where} has shape {list(shape)}; `steps=True` is for (steps, tokens, dimensions)")
