@@ -35,14 +35,14 @@ NEVER = {
     "catalog": ("ingest", "queries", *FRONT),
     "queries": ("ingest", *FRONT),
     "ingest": ("queries", *FRONT),
-    **{room: (*(other for other in ROOMS if other != room), *STORIES) for room in ROOMS},
+    **{room: (*(other for other in ROOMS if other != room), "ingest.batch", *STORIES) for room in ROOMS},
     **{
-        room: (*(other for other in ROOMS if other != room), "ingest.source", *STORIES)
+        room: (*(other for other in ROOMS if other != room), "ingest.source", "ingest.batch", *STORIES)
         for room in ("ingest.dimensions", "ingest.lattice", "ingest.linkage", "ingest.frames", "ingest.spectra")
     },
-    "ingest.recipe": ("ingest.arithmetic", "ingest.source", *ROOMS, *STORIES),
-    "ingest.source": ("ingest.arithmetic", "ingest.recipe", *ROOMS, *STORIES),
-    "ingest.arithmetic": ("ingest.recipe", "ingest.source", *ROOMS, *STORIES),
+    "ingest.recipe": ("ingest.arithmetic", "ingest.source", "ingest.batch", *ROOMS, *STORIES),
+    "ingest.source": ("ingest.arithmetic", "ingest.recipe", "ingest.batch", *ROOMS, *STORIES),
+    "ingest.arithmetic": ("ingest.recipe", "ingest.source", "ingest.batch", *ROOMS, *STORIES),
 }
 # Who alone may import what others wrote: files are opened in one place, and nothing is unpickled.
 ONLY = {
@@ -86,7 +86,17 @@ def test_a_package_of_others_is_imported_only_where_it_may_be(package: str) -> N
 
 def test_no_code_of_a_models_is_run() -> None:
     texts = {name: path.read_text(encoding="utf-8") for name, path in sources().items()}
-    assert [name for name, text in texts.items() if "trust_remote_code=True" in text or "torch.load" in text] == []
+    assert [name for name, text in texts.items() if "trust_remote_code=True" in text] == []
+    assert [name for name, text in texts.items() if "load" in attributes(text, "torch")] == []
+
+
+def attributes(text: str, module: str) -> set[str]:
+    """Return what some code takes of a module by its name; what it writes in a message doesn't count."""
+    return {
+        node.attr
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == module
+    }
 
 
 def test_no_test_imports_a_test() -> None:

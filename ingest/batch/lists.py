@@ -10,6 +10,8 @@ from typing import Any
 
 from token_catalog.catalog.errors import CatalogError
 
+from ..source.stack import MOST_STEP
+
 KEYS = (
     "source", "name", "recipe", "series", "step", "role", "tensor", "matrix", "stored_as", "stack_index", "revision",
     "tokenizer",
@@ -19,7 +21,6 @@ ALIASES = {"as": "stored_as"}
 _WHOLE_NUMBERS = ("step", "stack_index")
 # Far more digits than the largest step has; int() would take seconds over millions.
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,19}")
-MOST_STEP = 2**63 - 1
 
 # Where an entry stands, and what it says.
 Row = tuple[str, Mapping[str, Any]]

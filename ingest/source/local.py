@@ -45,10 +45,26 @@ class LocalTensors:
 
 
 def pickled(path: str | Path) -> CatalogError:
-    """Return the refusal of a file of pickled weights."""
+    """Return the refusal of a file of pickled weights, with the lines that convert it in a Python of the user's own.
+
+    They take the first tensor that is called an embedding, and can be pasted as they are: none needs an empty line
+    after it.
+    """
+    path = Path(path)
+    converted = path.absolute().with_suffix(".safetensors")
+    if converted.exists():  # pasted lines overwrite nothing that is the user's
+        converted = converted.with_suffix(".W.safetensors")
+    lines = (
+        "import torch; from safetensors.torch import save_file",
+        f"held = torch.load({str(path.absolute())!r}, map_location='cpu', weights_only=True)",
+        "held = held.get('model', held.get('state_dict', held)) if isinstance(held, dict) else {'embedding': held}",
+        "name = next(name for name in held if 'emb' in name or 'wte' in name); print(name, 'of', *held)",
+        f"save_file({{'W': held[name].detach().contiguous()}}, {str(converted)!r})",
+    )
     return CatalogError(
         f"{path}: pickled weights can run code when they are opened, so they never are here; convert them where you "
-        "trust them: model.save_pretrained(FOLDER) of transformers writes model.safetensors"
+        "trust them: model.save_pretrained(FOLDER) of transformers writes model.safetensors, and in Python these lines "
+        f"write {converted.name}, which is a source:\n" + "\n".join(lines)
     )
 
 

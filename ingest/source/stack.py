@@ -15,6 +15,9 @@ from .local import pickled
 from .matrix import STEPS, checked_matrix, read_steps, stored_tensor
 from .model_files import is_pickled
 
+# What `models.step` can hold.
+MOST_STEP = 2**63 - 1
+
 
 def stack_steps(path: Path, tensor: str, stored_as: str | None = None) -> list[int]:
     """Return the step of each matrix in a file's tensor of three dimensions, in the tensor's order.
@@ -45,6 +48,9 @@ def stack_steps(path: Path, tensor: str, stored_as: str | None = None) -> list[i
         raise CatalogError(
             f"{where} has {shape[0]} steps in it, but '{STEPS}' in the same file has {len(steps)} numbers"
         )
+    outside = [step for step in steps if not 0 <= step <= MOST_STEP]
+    if outside:
+        raise CatalogError(f"{path}: '{STEPS}' has {outside[0]}; steps are whole numbers from 0")
     return steps
 
 
