@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tests.support.helpers import save_bare
 from tests.support.models import matrix_of
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.ingest.batch.entries import Entry, check_entries, entries_of_list, entries_of_sources
+from token_catalog.ingest.batch.lists import ALIASES, KEYS
 from token_catalog.ingest.source.resolve import SourceOptions, resolve_source
 
 STEP = r"(?:step_|checkpoint-)(\d+)"
@@ -236,3 +238,18 @@ def test_the_folders_of_a_relative_source_name_the_series_from_within(run: Path)
     assert {e.series for e in entries_of_sources([f"./step_{n}.safetensors" for n in (20, 100)], step_from=STEP)} == {
         "runs"
     }
+
+
+def test_the_pages_list_is_one(run: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "your-own-models.md").read_text(encoding="utf-8")
+    (run / "page.csv").write_text(page.partition("```csv\n")[2].partition("```")[0])
+    entries = entries_of_list("runs/page.csv")
+    assert [e.options.name for e in entries] == ["my-run@100", "my-run@200", "my-run@200/m"]
+
+
+def test_the_contract_has_a_lists_keys() -> None:
+    contract = (Path(__file__).parents[2] / "catalog" / "README.md").read_text(encoding="utf-8")
+    told = re.findall(
+        r"^- ([^:]*):", contract.partition("A list of sources, ")[2].partition("Errors are")[0], re.MULTILINE
+    )
+    assert set(re.findall(r"`(\w+)`", " ".join(told))) == {*KEYS, *ALIASES}
