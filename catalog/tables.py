@@ -28,7 +28,7 @@ PARTIAL_SUFFIX = ".part"
 PROVENANCE_KEY = "token_catalog"
 
 # Few distinct values, long runs: a dictionary makes them nearly free.
-_DICTIONARY_COLUMNS = ("model", "kind", "reference", "cluster", "definition", "frame", "weighting")
+_DICTIONARY_COLUMNS = ("model", "kind", "reference", "cluster", "definition", "frame", "weighting", "other")
 
 Columns = Mapping[str, pa.Array | npt.NDArray[np.generic] | list[object]]
 

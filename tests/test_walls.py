@@ -20,6 +20,7 @@ STORIES = (
     "ingest.stored_model",
     "ingest.dependents",
     "ingest.spectrum",
+    "ingest.align",
 )
 ROOMS = (
     "ingest.features",
@@ -29,6 +30,7 @@ ROOMS = (
     "ingest.references",
     "ingest.frames",
     "ingest.spectra",
+    "ingest.alignment",
 )
 # What the modules of a folder never import, of the product.
 NEVER = {
@@ -38,7 +40,14 @@ NEVER = {
     **{room: (*(other for other in ROOMS if other != room), "ingest.batch", *STORIES) for room in ROOMS},
     **{
         room: (*(other for other in ROOMS if other != room), "ingest.source", "ingest.batch", *STORIES)
-        for room in ("ingest.dimensions", "ingest.lattice", "ingest.linkage", "ingest.frames", "ingest.spectra")
+        for room in (
+            "ingest.alignment",
+            "ingest.dimensions",
+            "ingest.lattice",
+            "ingest.linkage",
+            "ingest.frames",
+            "ingest.spectra",
+        )
     },
     "ingest.recipe": ("ingest.arithmetic", "ingest.source", "ingest.batch", *ROOMS, *STORIES),
     "ingest.source": ("ingest.arithmetic", "ingest.recipe", "ingest.batch", *ROOMS, *STORIES),

@@ -1,7 +1,7 @@
 """The library: a catalog as an object, and a DuckDB connection on it. The command line is a thin wrap of this.
 
-Nothing heavy is imported before a method needs it: torch with `ingest`, `relink`, `add_references` and `spectrum`,
-DuckDB with what asks or publishes.
+Nothing heavy is imported before a method needs it: torch with `ingest`, `relink`, `add_references`, `spectrum` and
+`align`, DuckDB with what asks or publishes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from token_catalog.catalog.publish import Rebuilt
+    from token_catalog.catalog.state import Version
     from token_catalog.ingest.report import Report
     from token_catalog.queries.verify import Line
 
@@ -231,6 +232,46 @@ class Model:
         from token_catalog.ingest.spectrum import cluster_spectrum
 
         return cluster_spectrum(self.catalog.path, self.name, cluster, weighting, device, replace=replace)
+
+    def align(self, other: str, *, device: str = "auto") -> "Report":
+        """Turn the model onto another by the tokens of both (orthogonal Procrustes), and store what is left between.
+
+        The rows are in the tables alignments and aligned_tokens of this model, where they take the place of those of
+        an alignment with the same other. CatalogError on bad input; the catalog is then as it was.
+
+        >>> open(catalog)["m"].align("m").notes[0].partition(":")[2].partition(":")[0]
+        ' aligned with m by 60 tokens'
+        """
+        from token_catalog.queries.side_by_side import matched_tokens
+
+        versions, (model, beside) = self._and(other)
+        matched = matched_tokens(self.catalog.path, model, beside)
+
+        from token_catalog.ingest.align import align_models
+
+        return align_models(self.catalog.path, model, beside, versions, matched, device)
+
+    def compare(self, other: str, *, align: bool = False, device: str = "auto") -> "pa.Table":
+        """Return the model beside another, token by token, as the macro compare_tokens has them, as an Arrow table.
+
+        With `align`, the model is turned onto the other first, as `align` does, so that aligned_distance and
+        aligned_cosine are told. CatalogError where there is no such model, or it has two matrices.
+
+        >>> rows = open(catalog)["m"].compare("m")
+        >>> rows.num_rows, set(rows["match"].to_pylist()), set(rows["equal"].to_pylist())
+        (60, {'both'}, {True})
+        """
+        from token_catalog.queries.side_by_side import compare_tokens
+
+        if align:
+            self.align(other, device=device)
+        _, (model, beside) = self._and(other)
+        return compare_tokens(self.catalog.path, model, beside)
+
+    def _and(self, other: str) -> "tuple[Mapping[str, Version], tuple[str, str]]":
+        """Return the catalog's versions, and the keys of this model and another; CatalogError where one is several."""
+        state = read_state(require(self.catalog.path))
+        return state.models, (state.one_named(self.name), state.one_named(other))
 
     def pairs_within(self, cluster: str) -> "pa.Table":
         """Return each pair of a cluster's different vectors, as the macro of that name has them, as an Arrow table.

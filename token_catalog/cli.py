@@ -206,6 +206,42 @@ def spectrum(
 
 
 @app.command()
+def compare(
+    catalog: CatalogOption,
+    model_a: Annotated[str, typer.Argument(help="A model.")],
+    model_b: Annotated[str, typer.Argument(help="Another.")],
+    align: Annotated[
+        bool,
+        typer.Option("--align", help="Turn MODEL_A onto MODEL_B first, and store what is left between their rows."),
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the rows to this file, .parquet or .csv.")
+    ] = None,
+    device: DeviceOption = "auto",
+    profile: ProfileOption = False,
+) -> None:
+    """Put two models side by side: tokens matched by their bytes, and how far their rows are apart.
+
+    \b
+    token-catalog compare base instruct
+    token-catalog compare base instruct --align -o compared.parquet
+    """
+    from token_catalog.queries.side_by_side import check_suffix, summary, write_rows
+
+    if output is not None:
+        check_suffix(output)
+    model = open_catalog(catalog)[model_a]
+    if align:
+        _print_report(model.align(model_b, device=device), catalog, profile=profile, verb="added to")
+    rows = model.compare(model_b)
+    for words, figure in summary(rows).items():
+        typer.echo(f"{words:24}{figure:>12}")
+    if output is not None:
+        write_rows(rows, output)
+        typer.echo(f"wrote {output}")
+
+
+@app.command()
 def models(catalog: CatalogOption) -> None:
     """List what the catalog has.
 

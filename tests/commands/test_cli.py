@@ -18,8 +18,8 @@ from tests.support.models import EMBEDDING, matrix_of, save_tensors, save_tokeni
 from token_catalog.queries.session import find_shell
 
 COMMANDS = (
-    "ingest", "demo", "relink", "add-references", "spectrum", "models", "remove", "rebuild", "shell", "sql", "verify",
-    "export",
+    "ingest", "demo", "relink", "add-references", "spectrum", "compare", "models", "remove", "rebuild", "shell", "sql",
+    "verify", "export",
 )  # fmt: skip
 
 

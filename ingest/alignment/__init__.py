@@ -1,0 +1,1 @@
+"""How one matrix is turned so that its rows come nearest another's."""
