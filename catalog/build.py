@@ -1,66 +1,161 @@
-"""Builds `catalog.duckdb`: a view for each table, then the views and macros of `queries/`; no data of its own.
+"""Builds a generation: `catalog.duckdb`, the definitions copied and what there is written in; and `models.parquet`.
 
-The SQL is read as data: the files that `queries/manifest.toml` names, in its order.
+Nothing of it is data of its own: `models.parquet` has the rows of the version folders' own, in one file.
 """
 
-import tomllib
-from collections.abc import Collection, Mapping, Sequence
+import re
+import shutil
+import uuid
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from . import paths
+from .contents import Contents, listing, partly_lacking, read_contents
+from .definitions import database, key_of, statements, write_without_rows
+from .disk import sync_file
 from .errors import CatalogError
-from .quoting import identifier, quoted
-from .schemas import MODELS, TABLES, Column, Table, sql_type
-from .tables import read_row, reading
-
-# Shells from 1.2 on read it; duckdb 2's own default shuts out every shell before it.
-STORAGE_VERSION = "v1.2.0"
-
-_QUERIES = Path(__file__).parent.parent / "queries"
-_MANIFEST = _QUERIES / "manifest.toml"
+from .quoting import quoted
+from .schemas import MODELS
+from .state import State, current_generation
+from .tables import table_rows
 
 
-def build_database(path: Path, catalog: Path, versions: Mapping[str, str]) -> None:
-    """Write a database file over version folders, given `{model: folder relative to the catalog}`.
+@dataclass(frozen=True)
+class Built:
+    """What a generation was made of: the name of its definitions, and what its folders hold, as JSON has it."""
 
-    CatalogError where DuckDB can't write it, or a version can't be read.
+    definitions: str
+    contents: dict[str, Any]
+
+
+def build_generation(folder: Path, generation: Path, catalog: Path, state: State, before: State) -> Built:
+    """Write the database and the rows of `models` of a state into `folder`, which will be `generation`.
+
+    `before` is the state of the current generation, of which what stays is taken over. CatalogError where DuckDB can't
+    write it, or a version can't be read.
     """
-    about = {model: read_row(catalog / folder, MODELS) for model, folder in versions.items()}
+    folders = sorted({version.folder for version in state.models.values()})
+    _check_folders(catalog, folders)
+    known = _contents_of(before)
+    contents = {path: known.get(path) or read_contents(catalog / path) for path in folders}
+    models = _models(catalog, state, before)
+    definitions = _defined(catalog, statements(partly_lacking(contents.values())), before.definitions)
+    file = folder / MODELS.file_name
+    pq.write_table(models, file, compression="zstd")
+    sync_file(file)
+    about = (generation.relative_to(catalog) / MODELS.file_name, Path(paths.DEFINITIONS, definitions))
+    text = listing(
+        models.select(["model", "name", "series", "dtype"]).to_pylist(),
+        {model: version.folder for model, version in state.models.items()},
+        contents,
+        [path.as_posix() for path in about],
+    )
     try:
-        _build(path, catalog, versions, about)
+        _write_database(folder / paths.DATABASE, catalog, definitions, text)
     except duckdb.Error as error:
         # In one line: what a full disk says comes in several.
         raise CatalogError(
-            f"{path}: can't be built ({' '.join(str(error).split())}); the catalog is as it was"
+            f"{folder}: can't be built ({' '.join(str(error).split())}); the catalog is as it was"
         ) from error
+    return Built(definitions, {path: contents[path].as_dict() for path in folders})
 
 
-def _build(path: Path, catalog: Path, versions: Mapping[str, str], about: Mapping[str, dict[str, Any]]) -> None:
+def _check_folders(catalog: Path, folders: Iterable[str]) -> None:
+    """Raise CatalogError where a version's folder is gone; what is in it isn't looked at."""
+    for folder in folders:
+        if not (catalog / folder).is_dir():
+            raise CatalogError(f"{catalog / folder}: can't be read (it is gone); `rebuild()` goes on without")
+
+
+def _contents_of(state: State) -> dict[str, Contents]:
+    """Return what a state says of its folders; nothing, where this very version of the product hasn't written it."""
+    with suppress(KeyError, TypeError, AttributeError, ValueError):
+        contents = {path: Contents.from_dict(told) for path, told in state.contents.items()}
+        if state.definitions.startswith(key_of(statements(partly_lacking(contents.values())))):
+            return contents
+    return {}
+
+
+def models_table(catalog: Path, state: State) -> pa.Table:
+    """Return the rows of `models` of the current generation, which has this state, sorted by model."""
+    return _models(catalog, state, state)
+
+
+def _models(catalog: Path, state: State, before: State) -> pa.Table:
+    """Return a state's rows of `models`, sorted: those that stay from the generation before, the others from files."""
+    kept = _rows_before(catalog)
+    stay = {model for model, version in state.models.items() if before.models.get(model) == version}
+    parts = [_of_models(kept, stay)]
+    new: dict[str, set[str]] = {}
+    for model in state.models.keys() - set(parts[0]["model"].to_pylist()):
+        new.setdefault(state.models[model].folder, set()).add(model)
+    for folder, models in sorted(new.items()):
+        parts.append(_of_models(table_rows(catalog / folder, MODELS), models))
+    return pa.concat_tables(parts).sort_by("model")
+
+
+def _of_models(rows: pa.Table, models: Collection[str]) -> pa.Table:
+    return rows.filter(pa.array([model in models for model in rows["model"].to_pylist()], pa.bool_()))
+
+
+def _rows_before(catalog: Path) -> pa.Table:
+    """Return the current generation's rows of `models`; none where it is from a version without that file."""
+    generation = current_generation(catalog)
+    if generation and (generation / MODELS.file_name).exists():
+        with suppress(CatalogError):
+            return table_rows(generation, MODELS)
+    return MODELS.arrow_schema.empty_table()
+
+
+def _defined(catalog: Path, sql: tuple[str, ...], before: str) -> str:
+    """Return the name of a folder with these definitions: the one of the generation before, or one that is made now.
+
+    It has a database with the views and macros, and for each table a file of its columns without a row.
+    """
+    key = key_of(sql)
+    if (
+        re.fullmatch(f"{key}-[0-9a-f]{{8}}", before)
+        and (catalog / paths.DEFINITIONS / before / paths.DATABASE).exists()
+    ):
+        return before
+    name = f"{key}-{uuid.uuid4().hex[:8]}"
+    building = catalog / paths.STAGING / f"{paths.SWAP}{name}"
+    building.mkdir(parents=True)
+    try:
+        (building / paths.DATABASE).write_bytes(database(sql))
+        write_without_rows(building)
+        for path in (*building.iterdir(), building):
+            sync_file(path)
+        (catalog / paths.DEFINITIONS).mkdir(exist_ok=True)
+        building.rename(catalog / paths.DEFINITIONS / name)
+        sync_file(catalog / paths.DEFINITIONS)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return name
+
+
+def _write_database(path: Path, catalog: Path, definitions: str, text: str) -> None:
+    """Copy the definitions' database, and write into it where the catalog is and what there is."""
+    shutil.copyfile(catalog / paths.DEFINITIONS / definitions / paths.DATABASE, path)
     with duckdb.connect(":memory:") as connection:
-        connection.execute(f"attach {quoted(str(path))} as catalog (storage_version {quoted(STORAGE_VERSION)})")
-        # One transaction: each by itself would wait for the disk.
+        connection.execute(f"attach {quoted(str(path))} as catalog")
         connection.execute("use catalog; begin")
-        connection.execute(_catalog_root(catalog))
-        connection.execute(_model_in_view({model: row["name"] for model, row in about.items()}))
-        connection.execute(_dtype_of({model: row["dtype"] for model, row in about.items()}))
-        connection.execute(_table_names())
-        for table in TABLES:
-            folders = [folder for folder in versions.values() if (catalog / folder / table.file_name).exists()]
-            connection.execute(_table_view(table, catalog, folders))
-        for definition in definitions():
-            connection.execute(definition.read_text(encoding="utf-8"))
+        connection.execute(f"""
+            create or replace macro catalog_root() as coalesce(getvariable('catalog_root'), {quoted(str(catalog))});
+            comment on macro catalog_root is
+                'the folder that the views read: the variable catalog_root, else where the catalog was built';
+            create or replace macro catalog_contents() as {quoted(text)};
+            comment on macro catalog_contents is 'the version folders, by model and series, for other macros';
+        """)
         # Not left to `detach`, which need not tell that the disk was full.
         connection.execute("commit; checkpoint catalog; use memory; detach catalog")
-
-
-def definitions() -> list[Path]:
-    """Return the SQL files of views and macros, in the manifest's order."""
-    themes: dict[str, list[str]] = tomllib.loads(_MANIFEST.read_text(encoding="utf-8"))
-    return [_QUERIES / theme / f"{name}.sql" for theme, names in themes.items() for name in names]
 
 
 def open_sql() -> str:
@@ -74,91 +169,3 @@ set variable catalog_root = (
     where database_name = current_database()
 );
 """
-
-
-def _column_names(file: Path) -> list[str]:
-    with reading(file):
-        names: list[str] = pq.read_schema(file).names
-        return names
-
-
-def _catalog_root(catalog: Path) -> str:
-    return f"""
-        create macro catalog_root() as coalesce(getvariable('catalog_root'), {quoted(str(catalog))});
-        comment on macro catalog_root is
-            'the folder that the views read: the variable catalog_root, else where the catalog was built';
-    """
-
-
-def _model_in_view(names: Mapping[str, str]) -> str:
-    """Return the macro that narrows every view to `SET VARIABLE model`, which may name several models at once."""
-    members: dict[str, list[str]] = {}
-    for model, name in names.items():
-        if model != name:
-            members.setdefault(name, []).append(model)
-    branches = "".join(
-        f" when {quoted(name)} then [{', '.join(map(quoted, models))}]" for name, models in members.items()
-    )
-    several = f"case getvariable('model'){branches} else [] end" if branches else "[]"
-    return f"""
-        create macro model_in_view(model_key) as
-            getvariable('model') is null
-            or model_key = getvariable('model')
-            or list_contains({several}, model_key);
-        comment on macro model_in_view is
-            'whether SET VARIABLE model = ''…'' (a model or a name) leaves this model in view; unset, all are';
-    """
-
-
-def _dtype_of(dtypes: Mapping[str, str]) -> str:
-    """Return the macro that says how a model is stored: a literal, because a join would copy every vector."""
-    branches = "".join(f" when {quoted(model)} then {quoted(dtype)}" for model, dtype in dtypes.items())
-    return f"""
-        create macro dtype_of(model_key) as {f"case model_key{branches} end" if branches else "null::varchar"};
-        comment on macro dtype_of is 'the storage type of a model: bf16, fp16 or fp32';
-    """
-
-
-def _table_names() -> str:
-    """Return the macro that tells the views of the tables from all others, for `help`."""
-    return f"""
-        create macro table_names() as [{", ".join(quoted(table.name) for table in TABLES)}];
-        comment on macro table_names is
-            'the views that show a table as its Parquet files have it; all other views are made of these';
-    """
-
-
-def _selected(column: Column, present: Sequence[Collection[str]]) -> str:
-    """Return how a view selects a column, given the columns of each of its files: older ones lack the newer."""
-    name = identifier(column.name)
-    if present and all(column.name in columns for columns in present):
-        return name
-    otherwise = (column.otherwise if present else "") or f"null::{sql_type(column.type)}"
-    if any(column.name in columns for columns in present):
-        otherwise = f"coalesce(stored.{name}, {otherwise})"
-    return f"{otherwise} as {name}"
-
-
-def _table_view(table: Table, catalog: Path, folders: list[str]) -> str:
-    """Return the view of one table over the versions that have it: no rows where none has."""
-    name = identifier(table.name)
-    files = [f"{folder}/{table.file_name}" for folder in folders]
-    present = [_column_names(catalog / file) for file in files]
-    columns = ",\n    ".join(_selected(column, present) for column in table.columns)
-    source = "where false"
-    if files:
-        listed = ",\n        ".join(f"catalog_root() || {quoted('/' + file)}" for file in files)
-        # `models` says what there is to narrow to, so it alone isn't narrowed.
-        where = "" if table.name == "models" else "\nwhere model_in_view(model)"
-        options = "union_by_name = true, hive_partitioning = false"
-        source = f"from read_parquet([\n        {listed}\n    ], {options}) as stored{where}"
-    comments = "\n".join(
-        f"comment on column {name}.{identifier(c.name)} is {quoted(c.comment)};" for c in table.columns
-    )
-    return f"""
-        create view {name} as select
-    {columns}
-{source};
-        comment on view {name} is {quoted(table.comment)};
-        {comments}
-    """

@@ -16,8 +16,6 @@ from filelock import FileLock
 from . import paths
 from .state import State, current_generation, is_being_published, state_of
 
-# What else is in staging, written under the catalog's lock.
-SWAP = "swap-"
 _TRASH = "trash-"
 LOCK_SUFFIX = ".lock"
 
@@ -34,8 +32,9 @@ def generations(catalog: Path) -> list[Path]:
 
 def versions_on_disk(catalog: Path, state: State) -> set[str]:
     """Return the version folders of a state's models, relative to the catalog; none that was moved in only."""
-    folders = (catalog / paths.MODELS_FOLDER / paths.slug(model) for model in state.models)
-    versions = (version for folder in folders for version in folder.glob("*"))
+    of_models = {paths.slug(model) for model in state.models}
+    of_models |= {Path(version.folder).parent.name for version in state.models.values()}
+    versions = (version for name in of_models for version in (catalog / paths.MODELS_FOLDER / name).glob("*"))
     return {path.relative_to(catalog).as_posix() for path in versions if not is_being_published(catalog, path)}
 
 
@@ -65,15 +64,24 @@ def clear(catalog: Path, wanted: set[str], previous: Path | None = None, also: I
     n_cleared = _clear_staging(catalog, wanted)
     n_cleared += sum(discard(catalog, catalog / folder) for folder in sorted(named - wanted))
     n_cleared += sum(discard(catalog, generation) for generation in superfluous)
+    clear_definitions(catalog)
     drop_empty(catalog)
     return n_cleared
+
+
+def clear_definitions(catalog: Path) -> None:
+    """Delete the definitions that no generation names."""
+    named = {state.definitions for generation in generations(catalog) if (state := state_of(generation))}
+    for folder in (catalog / paths.DEFINITIONS).glob("*"):
+        if folder.name not in named:
+            discard(catalog, folder)
 
 
 def _clear_staging(catalog: Path, wanted: set[str]) -> int:
     """Delete what dead processes left in staging, and versions that they had moved in but not published."""
     staged = catalog / paths.STAGING
     n_cleared = 0
-    for path in (*staged.glob(f"{SWAP}*"), *staged.glob(f"{_TRASH}*")):
+    for path in (*staged.glob(f"{paths.SWAP}*"), *staged.glob(f"{_TRASH}*")):
         shutil.rmtree(path, ignore_errors=True)
         n_cleared += 1
     for folder in sorted({path.with_suffix("") for path in staged.glob(f"{paths.INGEST}*")}):

@@ -4,6 +4,8 @@
   catalog.duckdb -> generations/<n>/catalog.duckdb     what users open
   open.sql                                             opens it from wherever the folder was moved
   generations/<n>/catalog.duckdb, state.json           views and macros; the versions they read
+  generations/<n>/models.parquet                       the rows of `models` of all of them, in one file
+  definitions/<key>/catalog.duckdb, *.parquet          views and macros of one version of the product, to copy
   models/<slug>/<version>/*.parquet, manifest.json     the data: immutable once it is here
   .staging/, .lock                                     what is being written; who may swap
 """
@@ -17,12 +19,15 @@ DATABASE = "catalog.duckdb"
 OPEN_SQL = "open.sql"
 GENERATIONS = "generations"
 STATE = "state.json"
+DEFINITIONS = "definitions"
 MODELS_FOLDER = "models"
 MANIFEST = "manifest.json"
 STAGING = ".staging"
 # In staging: an ingest's folder, named as the versions that it writes, with a lock beside it that is held for as long
 # as the ingest lives.
 INGEST = "ingest-"
+# Also in staging: what is written under the catalog's lock.
+SWAP = "swap-"
 LOCK = ".lock"
 
 DEFAULT_CATALOG = "token-catalog"

@@ -11,39 +11,45 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 from filelock import FileLock
 
 from . import paths
-from .build import build_database, open_sql
+from .build import build_generation, models_table, open_sql
+from .contents import column_names
 from .disk import link_or_copy, sync_file, write_text
 from .errors import CatalogError, listed
 from .garbage import (
     LOCK_SUFFIX,
-    SWAP,
     clear,
+    clear_definitions,
     discard,
     drop_empty,
     generations,
     version_name,
     versions_on_disk,
 )
+from .schemas import TABLES
 from .state import (
     State,
     Version,
     current_generation,
     is_whole,
     keys_named,
+    names_in,
     newest_on_disk,
     read_state,
     require,
     state_of,
 )
+from .tables import copy_models
 
 
 @dataclass(frozen=True)
@@ -61,9 +67,9 @@ class Staging:
 
     def __init__(self, catalog: Path, folder: Path) -> None:
         """Use a staging folder that `staging` made."""
-        self._catalog = catalog
+        self.catalog = catalog
         self._folder = folder
-        self._versions: dict[str, Version] = {}
+        self.versions: dict[str, Version] = {}
         self._changed: dict[str, Version] = {}
 
     def version(self, model: str, name: str, changed: Version | None = None) -> Path:
@@ -71,13 +77,24 @@ class Staging:
 
         Tables of a `changed` version that aren't written anew are shared with it when the new one is published.
         """
-        relative = Path(paths.MODELS_FOLDER, paths.slug(model), version_name(self._folder))
-        folder = self._folder / relative
-        folder.mkdir(parents=True)
-        self._versions[model] = Version(name, relative.as_posix())
+        folder = self.pack(model)
+        self.add(model, name, folder)
         if changed:
             self._changed[model] = changed
         return folder
+
+    def pack(self, name: str) -> Path:
+        """Return a new, empty folder, named after a model or a series, for the tables of several models together.
+
+        `add` says which they are. They must be of one series, or of none: `SET VARIABLE series` sees whole files.
+        """
+        folder = self._folder / paths.MODELS_FOLDER / paths.slug(name) / version_name(self._folder)
+        folder.mkdir(parents=True)
+        return folder
+
+    def add(self, model: str, name: str, folder: Path) -> None:
+        """Say that a folder of `pack` has the tables of a model, whose name is given beside its key."""
+        self.versions[model] = Version(name, folder.relative_to(self._folder).as_posix())
 
     def publish(self, *, replace: bool) -> None:
         """Make every version written here the current one of its model, all in one swap.
@@ -85,56 +102,101 @@ class Staging:
         With `replace`, they take the place of versions that are there; without it, those are a CatalogError, and
         nothing has changed. A changed version that isn't the current one any more is a CatalogError, too.
         """
-        for model, version in self._versions.items():
-            if model not in self._changed:
-                _seal(self._folder / version.folder, model, version.name)
-        names = {model: version.name for model, version in self._versions.items()}
-        with _locked(self._catalog):
-            state = read_state(self._catalog)
-            self._share(state)
-            taken = conflicts(state, names)
-            if taken and not replace:
-                raise already_there(taken)
-            outlived = conflicts(State(state.before), names)
-            new = State(
-                _without(state.models, taken) | self._versions,
-                _without(state.before, outlived) | {model: state.models[model] for model in taken},
-            )
-            try:
-                self._move_in()
-                previous = _swap(self._catalog, new)
-            except BaseException:
-                self._move_out()
-                raise
-            clear(self._catalog, new.folders(), previous)
+        publish_together([self], replace=replace)
 
-    def _share(self, state: State) -> None:
-        """Link the tables that changed versions have in common with what they change."""
+    def names(self) -> dict[str, str]:
+        """Return the models written here, with their names."""
+        return {model: version.name for model, version in self.versions.items()}
+
+    def seal(self) -> None:
+        """Write the manifests that make the folders whole, but for those of changed versions."""
+        folders: dict[str, dict[str, str]] = {}
+        for model, version in self.versions.items():
+            if model not in self._changed:
+                folders.setdefault(version.folder, {})[model] = version.name
+        for folder, names in folders.items():
+            _seal(self._folder / folder, names)
+
+    def share(self, state: State) -> None:
+        """Link the tables that changed versions have in common with what they change, and seal these."""
         for model, before in self._changed.items():
             if state.models.get(model) != before:
                 raise CatalogError(f"{model}: was replaced or removed in the meantime; nothing was changed: try again")
-            folder = self._folder / self._versions[model].folder
-            for path in (self._catalog / before.folder).glob("*.parquet"):
-                if not (folder / path.name).exists():
-                    link_or_copy(path, folder / path.name)
-            _seal(folder, model, before.name)
+            folder = self._folder / self.versions[model].folder
+            take_over(self.catalog / before.folder, folder, {model})
+            _seal(folder, {model: before.name})
 
-    def _move_in(self) -> None:
+    def leave(self, state: State, gone: Collection[str]) -> None:
+        """Write anew, without the models that are `gone`, each folder that one of them shares with models that stay."""
+        for folder, names in sharing(state, gone).items():
+            anew = self.pack(f"{folder} without {listed(sorted(gone))}")
+            take_over(self.catalog / folder, anew, names.keys())
+            _seal(anew, names)
+            for model, name in names.items():
+                self.add(model, name, anew)
+
+    def move_in(self) -> None:
         """Rename the version folders into their places, where no generation names them yet."""
-        for version in self._versions.values():
-            destination = self._catalog / version.folder
+        for folder in self.folders():
+            destination = self.catalog / folder
             destination.parent.mkdir(parents=True, exist_ok=True)
-            (self._folder / version.folder).rename(destination)
+            (self._folder / folder).rename(destination)
             sync_file(destination.parent)
-        sync_file(self._catalog / paths.MODELS_FOLDER)
+        sync_file(self.catalog / paths.MODELS_FOLDER)
 
-    def _move_out(self) -> None:
+    def move_out(self) -> None:
         """Delete the versions that were moved in, after a swap that failed."""
-        current = read_state(self._catalog).folders()
-        for version in self._versions.values():
-            if version.folder not in current:
-                discard(self._catalog, self._catalog / version.folder)
-        drop_empty(self._catalog)
+        current = read_state(self.catalog).folders()
+        for folder in self.folders():
+            if folder not in current:
+                discard(self.catalog, self.catalog / folder)
+        drop_empty(self.catalog)
+
+    def folders(self) -> list[str]:
+        """Return the version folders written here, relative to the catalog."""
+        return list(dict.fromkeys(version.folder for version in self.versions.values()))
+
+
+def publish_together(areas: Sequence[Staging], *, replace: bool) -> None:
+    """Make every version written in some staging areas of one catalog the current one of its model, all in one swap.
+
+    As `Staging.publish` does, which is for one.
+    """
+    catalog = areas[0].catalog
+    for area in areas:
+        area.seal()
+    names = {model: name for area in areas for model, name in area.names().items()}
+    with _locked(catalog):
+        state = read_state(catalog)
+        for area in areas:
+            area.share(state)
+        taken = conflicts(state, names)
+        if taken and not replace:
+            raise already_there(taken)
+        outlived = conflicts(State(state.before), names)
+        before = _without(state.before, outlived) | {model: state.models[model] for model in taken}
+        areas[0].leave(state, taken)
+        versions = {model: version for area in areas for model, version in area.versions.items()}
+        new = replaced(state, models=_without(state.models, taken) | versions, before=before)
+        try:
+            for area in areas:
+                area.move_in()
+            previous = _swap(catalog, new, state)
+        except BaseException:
+            for area in areas:
+                area.move_out()
+            raise
+        clear(catalog, new.folders(), previous)
+
+
+def sharing(state: State, gone: Collection[str]) -> dict[str, dict[str, str]]:
+    """Return the folders that a model that is `gone` shares with models that stay: {folder: {model: name}} of these."""
+    folders = {state.models[model].folder for model in gone}
+    shared: dict[str, dict[str, str]] = {}
+    for model, version in state.models.items():
+        if version.folder in folders and model not in gone:
+            shared.setdefault(version.folder, {})[model] = version.name
+    return shared
 
 
 def conflicts(state: State, names: Mapping[str, str]) -> list[str]:
@@ -207,13 +269,19 @@ def remove(catalog: Path, name: str) -> list[str]:
 
     Files that a shell has open are deleted by the first publish after it was closed.
     """
-    catalog = prepare(require(catalog))
-    with _locked(catalog):
-        state = _settled(catalog)
+    with staging(require(catalog)) as area, _locked(area.catalog):
+        state = _settled(area.catalog)
         gone = state.named(name)
-        new = State(_without(state.models, gone), _without(state.before, keys_named(state.before, name)))
-        _swap(catalog, new)
-        clear(catalog, new.folders())
+        area.leave(state, gone)
+        models = _without(state.models, gone) | area.versions
+        new = replaced(state, models=models, before=_without(state.before, keys_named(state.before, name)))
+        try:
+            area.move_in()
+            _swap(area.catalog, new, state)
+        except BaseException:
+            area.move_out()
+            raise
+        clear(area.catalog, new.folders())
     return gone
 
 
@@ -244,9 +312,27 @@ def rebuild(catalog: Path) -> Rebuilt:
         }
         # The files of a model that is gone are kept until it is ingested again: a missing file may come back.
         new = State(shown | adopted, _without(state.before | state.models, [*shown, *adopted]))
-        _swap(catalog, new)
+        _swap(catalog, new, State())
         n_cleared += clear(catalog, new.folders(), also=versions_on_disk(catalog, new))
     return Rebuilt(sorted(new.models), sorted(adopted), sorted(set(models) - set(shown)), n_cleared)
+
+
+def catalogued(catalog: Path) -> pa.Table:
+    """Return the rows of `models` of all that a catalog shows, sorted by model; of none, where there is no catalog."""
+    return models_table(Path(os.path.abspath(catalog)), read_state(catalog))
+
+
+def take_over(before: Path, folder: Path, models: Collection[str]) -> None:
+    """Give a new version folder the tables of one that was before, but those that it has: of these models alone."""
+    names = names_in(json.loads((before / paths.MANIFEST).read_text(encoding="utf-8")))
+    for table in TABLES:
+        path, new = before / table.file_name, folder / table.file_name
+        if new.exists() or not path.exists():
+            continue
+        if names.keys() <= set(models):
+            link_or_copy(path, new)
+        else:
+            copy_models(path, new, models)
 
 
 def _without(versions: Mapping[str, Version], models: list[str]) -> dict[str, Version]:
@@ -254,10 +340,15 @@ def _without(versions: Mapping[str, Version], models: list[str]) -> dict[str, Ve
     return {model: version for model, version in versions.items() if model not in models}
 
 
-def _seal(folder: Path, model: str, name: str) -> None:
+def _seal(folder: Path, names: Mapping[str, str]) -> None:
     """Write the manifest that makes a version folder whole, and sync it."""
-    files = {path.name: path.stat().st_size for path in sorted(folder.glob("*.parquet"))}
-    write_text(folder / paths.MANIFEST, json.dumps({"model": model, "name": name, "files": files}, indent=2))
+    files = sorted(folder.glob("*.parquet"))
+    manifest = {
+        "models": dict(names),
+        "files": {path.name: path.stat().st_size for path in files},
+        "columns": {path.name: column_names(path) for path in files},
+    }
+    write_text(folder / paths.MANIFEST, json.dumps(manifest, indent=2))
     sync_file(folder)
 
 
@@ -279,7 +370,7 @@ def _settled(catalog: Path) -> State:
     state = read_state(catalog)
     generation = current_generation(catalog)
     if generation is None or state_of(generation) is None:
-        _swap(catalog, state)
+        _swap(catalog, state, state)
     return state
 
 
@@ -287,16 +378,19 @@ def _generation_number(generation: Path) -> int:
     return int(generation.name)
 
 
-def _swap(catalog: Path, state: State) -> Path | None:
-    """Build the next generation and point `catalog.duckdb` at it; return the generation it pointed at before."""
+def _swap(catalog: Path, state: State, before: State) -> Path | None:
+    """Build the next generation and point `catalog.duckdb` at it; return the generation it pointed at before.
+
+    `before` is the state that it pointed at, of which what stays needn't be read again.
+    """
     previous = current_generation(catalog)
     number = max(map(_generation_number, generations(catalog)), default=0) + 1
     generation = catalog / paths.GENERATIONS / f"{number:06}"
-    building = catalog / paths.STAGING / f"{SWAP}{uuid.uuid4().hex}"
+    building = catalog / paths.STAGING / f"{paths.SWAP}{uuid.uuid4().hex}"
     script = catalog / paths.OPEN_SQL
     had_script = script.exists()
     try:
-        _build_generation(building / generation.name, catalog, state)
+        _build_generation(building / generation.name, generation, catalog, state, before)
         write_text(building / paths.OPEN_SQL, open_sql())
         (building / paths.DATABASE).symlink_to(generation.relative_to(catalog) / paths.DATABASE)
         generation.parent.mkdir(exist_ok=True)
@@ -309,8 +403,10 @@ def _swap(catalog: Path, state: State) -> Path | None:
     except BaseException:
         if current_generation(catalog) != generation:
             discard(catalog, generation)
-            with suppress(OSError):  # it isn't empty, or isn't there
-                generation.parent.rmdir()
+            clear_definitions(catalog)
+            for folder in (generation.parent, catalog / paths.DEFINITIONS):
+                with suppress(OSError):  # it isn't empty, or isn't there
+                    folder.rmdir()
             if not had_script:
                 script.unlink(missing_ok=True)
         raise
@@ -319,10 +415,11 @@ def _swap(catalog: Path, state: State) -> Path | None:
     return previous
 
 
-def _build_generation(folder: Path, catalog: Path, state: State) -> None:
-    """Write a generation: the database over a state's versions, and the state."""
+def _build_generation(folder: Path, generation: Path, catalog: Path, state: State, before: State) -> None:
+    """Write a generation: the database over a state's versions, their rows of `models`, and the state."""
     folder.mkdir(parents=True)
-    build_database(folder / paths.DATABASE, catalog, {model: version.folder for model, version in state.models.items()})
+    built = build_generation(folder, generation, catalog, state, before)
     sync_file(folder / paths.DATABASE)
+    state = replaced(state, definitions=built.definitions, contents=built.contents)
     write_text(folder / paths.STATE, state.dumps())
     sync_file(folder)

@@ -408,7 +408,7 @@ SPECTRUM_COMPONENTS = Table(
 
 SERIES_FRAMES = Table(
     "series_frames",
-    "One row per matrix whose sky is its series': the axes of features.x, y and z, which are another step's components.",
+    "One row per matrix whose sky is its series': the axes of features.x, y and z, another step's components.",
     (
         MODEL,
         Column("frame_of", pa.string(), "the model whose principal components they are"),

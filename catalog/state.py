@@ -5,8 +5,9 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from . import paths
 from .errors import CatalogError
@@ -22,16 +23,23 @@ class Version:
     def __post_init__(self) -> None:
         """Refuse a folder that is no version's: catalogs are copied around, and the folders they name get deleted."""
         parts = self.folder.split("/")
-        if len(parts) != 3 or parts[0] != paths.MODELS_FOLDER or not {"", ".", ".."}.isdisjoint(parts):
+        out_of_place = len(parts) != 3 or parts[0] != paths.MODELS_FOLDER or not {"", ".", ".."}.isdisjoint(parts)
+        if out_of_place or not self.folder.isprintable():
             raise ValueError(f"{self.folder}: no version's folder")
 
 
 @dataclass(frozen=True)
 class State:
-    """The current version of each model that a generation shows, and the versions that they replaced."""
+    """The current version of each model that a generation shows, and the versions that they replaced.
+
+    Several models may share a folder. `definitions` names the views and macros of the generation's database; `contents`
+    is what their maker found in the folders, as JSON has it, for the next one not to look again.
+    """
 
     models: dict[str, Version] = field(default_factory=dict)
     before: dict[str, Version] = field(default_factory=dict)
+    definitions: str = ""
+    contents: dict[str, Any] = field(default_factory=dict)
 
     def folders(self) -> set[str]:
         """Return every version folder that must stay on the disk, relative to the catalog."""
@@ -54,13 +62,21 @@ class State:
 
     def dumps(self) -> str:
         """Return the state as JSON."""
-        return json.dumps(asdict(self), indent=2)
+        versions = {
+            key: {model: [version.name, version.folder] for model, version in getattr(self, key).items()}
+            for key in ("models", "before")
+        }
+        return json.dumps({**versions, "definitions": self.definitions, "contents": self.contents})
 
     @staticmethod
     def loads(text: str) -> "State":
         """Read a state from JSON; ValueError, KeyError or TypeError where it is none."""
         state = json.loads(text)
-        return State(*({model: Version(**v) for model, v in state[key].items()} for key in ("models", "before")))
+        models, before = (
+            {model: Version(**v) if isinstance(v, dict) else Version(*v) for model, v in state[key].items()}
+            for key in ("models", "before")
+        )
+        return State(models, before, state.get("definitions", ""), state.get("contents", {}))
 
 
 def require(catalog: Path) -> Path:
@@ -88,7 +104,8 @@ def read_state(catalog: Path) -> State:
 def table_files(catalog: Path, table_name: str, name: str | None = None) -> list[Path]:
     """Return the current Parquet files of a table, in the order of the models: of this key or name, or of all.
 
-    A model without that table has none. CatalogError where there is no such catalog, table or model.
+    A model without that table has none; small models of a batch have one together, which tells them by its column
+    `model`. CatalogError where there is no such catalog, table or model.
     """
     from .schemas import TABLES  # pyarrow, which takes a while: not for what only reads a state
 
@@ -98,7 +115,8 @@ def table_files(catalog: Path, table_name: str, name: str | None = None) -> list
         raise CatalogError(f"'{table_name}': no such table; the tables are: {', '.join(files)}")
     state = read_state(catalog)
     models = sorted(state.models if name is None else state.named(name))
-    candidates = [catalog / state.models[model].folder / files[table_name] for model in models]
+    folders = dict.fromkeys(state.models[model].folder for model in models)
+    candidates = [catalog / folder / files[table_name] for folder in folders]
     return [path for path in candidates if path.exists()]
 
 
@@ -138,13 +156,26 @@ def keys_named(versions: Mapping[str, Version], name: str) -> list[str]:
 def newest_on_disk(catalog: Path) -> dict[str, Version]:
     """Return the newest whole version of each model under `models/`, none that was moved in only."""
     newest: dict[str, Version] = {}
-    for path in sorted((catalog / paths.MODELS_FOLDER).glob(f"*/*/{paths.MANIFEST}")):
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-            version = Version(manifest["name"], path.parent.relative_to(catalog).as_posix())
+    # In the order of their names, which tell when they were written.
+    manifests = sorted((catalog / paths.MODELS_FOLDER).glob(f"*/*/{paths.MANIFEST}"), key=lambda p: (p.parent.name, p))
+    for path in manifests:
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            names = names_in(json.loads(path.read_text(encoding="utf-8")))
+            folder = path.parent.relative_to(catalog).as_posix()
             if is_whole(path.parent) and not is_being_published(catalog, path.parent):
-                newest[manifest["model"]] = version
+                newest |= {model: Version(name, folder) for model, name in names.items()}
     return newest
+
+
+def names_in(manifest: dict[str, Any]) -> dict[str, str]:
+    """Return the models of a version folder, with their names; KeyError or TypeError where its manifest has none.
+
+    >>> names_in({"model": "m", "name": "m"}), names_in({"models": {"a": "a", "b": "b"}})
+    ({'m': 'm'}, {'a': 'a', 'b': 'b'})
+    """
+    if "models" in manifest:
+        return dict(manifest["models"])
+    return {manifest["model"]: manifest["name"]}
 
 
 def is_being_published(catalog: Path, folder: Path) -> bool:

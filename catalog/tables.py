@@ -3,7 +3,7 @@
 A file has the suffix `.part` until it is whole and synced.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -59,19 +59,7 @@ class TableWriter:
         self._partial = self._path.with_name(self._path.name + PARTIAL_SUFFIX)
         self._model = model
         self._schema = table.arrow_schema.with_metadata({PROVENANCE_KEY: provenance})
-        leaves = {
-            column.name + (".list.element" if pa.types.is_list(column.type) else ""): column.type
-            for column in table.columns
-        }
-        self._writer = pq.ParquetWriter(
-            self._partial,
-            self._schema,
-            compression="zstd",
-            use_dictionary=[name for name in _DICTIONARY_COLUMNS if name in leaves],
-            use_byte_stream_split=[
-                leaf for leaf, type_ in leaves.items() if pa.types.is_list(type_) or pa.types.is_floating(type_)
-            ],
-        )
+        self._writer = _writer(self._partial, self._schema)
 
     def write(self, columns: Columns) -> None:
         """Append rows, given every column but `model`."""
@@ -106,25 +94,78 @@ def as_rows(table: schemas.Table, model: str, columns: Columns) -> pa.Table:
     return _arrow_table(table.arrow_schema, model, {**absent, **columns})
 
 
-def read_columns(folder: Path, table: schemas.Table) -> dict[str, pa.Array]:
-    """Return every column of a table but `model`."""
+def copy_models(path: Path, new: Path, models: Collection[str]) -> None:
+    """Write what a table's file has of some models to a new file, as TableWriter would."""
+    partial = new.with_name(new.name + PARTIAL_SUFFIX)
+    with reading(path), pq.ParquetFile(path) as file, _writer(partial, file.schema_arrow) as writer:
+        for group in range(file.num_row_groups):
+            rows = file.read_row_group(group)
+            rows = rows.filter(pa.array([key in models for key in rows["model"].to_pylist()], pa.bool_()))
+            if len(rows):
+                writer.write_table(rows, row_group_size=len(rows))
+    sync_file(partial)
+    partial.rename(new)
+
+
+def table_rows(folder: Path, table: schemas.Table) -> pa.Table:
+    """Return every row of a table's file, of all its models; a column that an older file lacks is NULL."""
+    with _parquet_file(folder, table) as file:
+        read = file.read()
+        absent = {c.name: pa.nulls(len(read), c.type) for c in table.columns if c.name not in read.column_names}
+        arrays = [absent[c.name] if c.name in absent else read[c.name] for c in table.columns]
+    return pa.Table.from_arrays(arrays, schema=table.arrow_schema)
+
+
+def read_columns(folder: Path, table: schemas.Table, model: str | None = None) -> dict[str, pa.Array]:
+    """Return every column of a table but `model`: of one model, where the file has several."""
     # Not pq.read_table, which takes as long to import what it needs as all the rest takes.
     with _parquet_file(folder, table) as file:
-        read = file.read(columns=[column.name for column in table.columns if column.name in file.schema_arrow.names])
-        return {name: read[name].combine_chunks() for name in read.column_names if name != "model"}
+        names = [column.name for column in table.columns if column.name in file.schema_arrow.names]
+        parts = [rows.select([name for name in names if name != "model"]) for rows in _groups(file, names, model)]
+        if not parts:
+            parts = [file.schema_arrow.empty_table().select([name for name in names if name != "model"])]
+        read = pa.concat_tables(parts)
+        return {name: read[name].combine_chunks() for name in read.column_names}
 
 
-def read_row(folder: Path, table: schemas.Table) -> dict[str, Any]:
-    """Return the first row of a table, but for `model`."""
-    return {name: column[0].as_py() for name, column in read_columns(folder, table).items()}
+def read_row(folder: Path, table: schemas.Table, model: str | None = None) -> dict[str, Any]:
+    """Return the first row of a table, of a model or of any, but for `model`."""
+    return {name: column[0].as_py() for name, column in read_columns(folder, table, model).items()}
 
 
-def read_lists(folder: Path, table: schemas.Table, column: str) -> Iterator[npt.NDArray[np.generic]]:
-    """Yield a column of lists of one length, none NULL, as arrays `(n_rows, length)`: one for each row group."""
+def read_lists(
+    folder: Path, table: schemas.Table, column: str, model: str | None = None
+) -> Iterator[npt.NDArray[np.generic]]:
+    """Yield a column of lists of one length, none NULL, as arrays `(n_rows, length)`: one for each row group.
+
+    Of one model, where the file has several.
+    """
     with _parquet_file(folder, table) as file:
-        for group in range(file.num_row_groups):
-            lists = file.read_row_group(group, columns=[column])[column].combine_chunks()
+        for rows in _groups(file, ["model", column], model):
+            lists = rows[column].combine_chunks()
             yield lists.flatten().to_numpy().reshape(len(lists), -1)
+
+
+def _groups(file: pq.ParquetFile, names: list[str], model: str | None) -> Iterator[pa.Table]:
+    """Yield the row groups of a file, or what they have of one model; others' row groups aren't read."""
+    at = file.schema_arrow.get_field_index("model")
+    for group in range(file.num_row_groups):
+        least, most = _least_and_most(file, group, at)
+        if model is not None and least is not None and not least <= model <= most:
+            continue
+        rows = file.read_row_group(group, columns=names)
+        if model is not None and not least == most == model:
+            rows = rows.filter(pa.array([key == model for key in rows["model"].to_pylist()], pa.bool_()))
+        if len(rows):
+            yield rows
+
+
+def _least_and_most(file: pq.ParquetFile, group: int, column: int) -> tuple[Any, Any]:
+    """Return the least and the most value of a column in a row group, by its statistics; (None, None) without."""
+    # The first leaf: `model` is the first column, and no list.
+    statistics = file.metadata.row_group(group).column(column).statistics
+    known = statistics is not None and statistics.has_min_max
+    return (statistics.min, statistics.max) if known else (None, None)
 
 
 @contextmanager
@@ -136,6 +177,19 @@ def reading(path: Path) -> Iterator[None]:
         raise CatalogError(
             f"{path}: can't be read ({error}); delete the version's folder, and `rebuild()` goes on without"
         ) from error
+
+
+def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    leaves = {field.name + (".list.element" if pa.types.is_list(field.type) else ""): field.type for field in schema}
+    return pq.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        use_dictionary=[name for name in _DICTIONARY_COLUMNS if name in leaves],
+        use_byte_stream_split=[
+            leaf for leaf, type_ in leaves.items() if pa.types.is_list(type_) or pa.types.is_floating(type_)
+        ],
+    )
 
 
 @contextmanager

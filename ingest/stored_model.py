@@ -47,7 +47,7 @@ class StoredModel:
     @cached_property
     def about(self) -> dict[str, Any]:
         """Its row of `models`, but for the key; NULL is what an older version lacks."""
-        row = read_row(self.folder, schemas.MODELS)
+        row = read_row(self.folder, schemas.MODELS, self.model)
         return {column.name: row.get(column.name) for column in schemas.MODELS.columns if column.name != "model"}
 
     @cached_property
@@ -57,7 +57,7 @@ class StoredModel:
 
     def columns(self, table: schemas.Table) -> dict[str, pa.Array]:
         """Return the columns of a table, by name; those that an older version lacks are NULL."""
-        columns = read_columns(self.folder, table)
+        columns = read_columns(self.folder, table, self.model)
         n_rows = len(next(iter(columns.values())))
         missing = [column for column in table.columns if column.name not in (*columns, "model")]
         return columns | {column.name: pa.nulls(n_rows, column.type) for column in missing}
@@ -75,19 +75,19 @@ class StoredModel:
             )
         W = torch.empty(self.about["n_tokens"], self.about["n_dims"], dtype=TORCH_TYPES[self.about["dtype"]])
         start = 0
-        for chunk in read_lists(self.folder, schemas.VECTORS, "vector"):
+        for chunk in read_lists(self.folder, schemas.VECTORS, "vector", self.model):
             W[start : start + len(chunk)].copy_(torch.tensor(chunk))
             start += len(chunk)
         return W
 
     def components(self) -> Floats:
         """Return the principal components, `(n_dims, n_dims)`, in rows."""
-        return np.concatenate(list(read_lists(self.folder, schemas.PRINCIPAL_COMPONENTS, "vector")))
+        return np.concatenate(list(read_lists(self.folder, schemas.PRINCIPAL_COMPONENTS, "vector", self.model)))
 
     def component(self, pc: int) -> Floats:
         """Return one principal component, `(n_dims,)`, reading no other."""
         start = 0
-        for chunk in read_lists(self.folder, schemas.PRINCIPAL_COMPONENTS, "vector"):
+        for chunk in read_lists(self.folder, schemas.PRINCIPAL_COMPONENTS, "vector", self.model):
             if pc <= start + len(chunk):
                 vector: Floats = chunk[pc - 1 - start]
                 return vector

@@ -44,7 +44,7 @@ def tables_only(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     For modules that read no more; a test there that does is marked `views`.
     """
     if not request.node.get_closest_marker("views"):
-        monkeypatch.setattr("token_catalog.catalog.build.definitions", list)
+        monkeypatch.setattr("token_catalog.catalog.definitions.definitions", list)
 
 
 @pytest.fixture(autouse=True)

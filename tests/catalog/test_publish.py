@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from token_catalog import cli, exits
 from token_catalog.catalog import build, paths
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.publish import rebuild, remove, staging
-from token_catalog.catalog.state import current_generation, read_state, table_files
+from token_catalog.catalog.state import State, current_generation, read_state, table_files
 
 pytestmark = pytest.mark.usefixtures("tables_only")
 Command = Callable[..., tuple[object, str]]
@@ -166,11 +166,11 @@ def test_a_lost_database_is_rebuilt_from_the_parquet_files(catalog: Path) -> Non
 def test_a_publish_builds_the_database_once(catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built = []
 
-    def build_and_count(path: Path, catalog: Path, versions: Mapping[str, str]) -> None:
-        built.append(sorted(versions))
-        build.build_database(path, catalog, versions)
+    def build_and_count(folder: Path, generation: Path, catalog: Path, state: State, before: State) -> build.Built:
+        built.append(sorted(state.models))
+        return build.build_generation(folder, generation, catalog, state, before)
 
-    monkeypatch.setattr("token_catalog.catalog.publish.build_database", build_and_count)
+    monkeypatch.setattr("token_catalog.catalog.publish.build_generation", build_and_count)
     publish(tmp_path / "new", {"p/input": 3, "p/output": 4})
     assert built.pop() == ["p/input", "p/output"]
     (catalog / paths.DATABASE).unlink()
@@ -182,7 +182,7 @@ def test_a_publish_builds_the_database_once(catalog: Path, tmp_path: Path, monke
     assert built == []
 
 
-@pytest.mark.parametrize("step", ["build_database", "open_sql", "Path.symlink_to", "Path.replace", "sync_file"])
+@pytest.mark.parametrize("step", ["build_generation", "open_sql", "Path.symlink_to", "Path.replace", "sync_file"])
 def test_a_first_publish_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     def fail(*_: object) -> None:
         if step != "sync_file" or (tmp_path / paths.OPEN_SQL).exists():  # just before the database is put there
@@ -338,16 +338,16 @@ def test_a_disk_that_fills_up_under_any_table_leaves_the_catalog_as_it_was(
     refused_for_want_of_space(command, catalog, tmp_path)
 
 
-@pytest.mark.parametrize("step", ["_build", "open_sql", "Path.symlink_to", "Path.replace"])
+@pytest.mark.parametrize("step", ["_write_database", "open_sql", "Path.symlink_to", "Path.replace"])
 def test_a_swap_that_fails_leaves_the_catalog_as_it_was(
     command: Command, catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     def fail(*_: object) -> None:
-        if step == "_build":
+        if step == "_write_database":
             raise duckdb.IOException("Could not write: No space left on device")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(f"token_catalog.catalog.{'build' if step == '_build' else 'publish'}.{step}", fail)
+    monkeypatch.setattr(f"token_catalog.catalog.{'build' if step == '_write_database' else 'publish'}.{step}", fail)
     before = refused_for_want_of_space(command, catalog, tmp_path)
     with pytest.raises((CatalogError, OSError), match="No space left on device"):
         remove(catalog, "a")

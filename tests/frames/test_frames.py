@@ -327,7 +327,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     catalog = tmp_path_factory.mktemp("two") / "c"
     twin = {"name": "twin", "token": 72}
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("token_catalog.catalog.build.definitions", list)
+        patched.setattr("token_catalog.catalog.definitions.definitions", list)
         ingest_bare(catalog, bf16_matrix(40, 8), "narrow")
         ingest_bare(
             catalog, matrix(), recipe=load_recipe({**BASE, "reference": [*BASE["reference"], twin]}), asked=LIMITS

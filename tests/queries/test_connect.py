@@ -21,7 +21,7 @@ COUNT = "select model, count(*) from features group by model order by model"
 @pytest.fixture
 def catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a catalog with two models; without the SQL of queries/, which takes time."""
-    monkeypatch.setattr("token_catalog.catalog.build.definitions", list)
+    monkeypatch.setattr("token_catalog.catalog.definitions.definitions", list)
     catalog = tmp_path / "catalog"
     publish(catalog, {"a": 2, "b": 3})
     return catalog

@@ -4,7 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from token_catalog.catalog.build import definitions
+from token_catalog.catalog.definitions import definitions
 from token_catalog.catalog.schemas import TABLES
 
 QUERIES = Path(__file__).parents[2] / "queries"

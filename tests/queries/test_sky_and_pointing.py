@@ -17,7 +17,7 @@ from tests.support.oracle_bf16 import (
     nearest_by_search,
     rounded,
 )
-from token_catalog.catalog.build import definitions
+from token_catalog.catalog.definitions import definitions
 from token_catalog.catalog.schemas import COMPONENT_DIAMETERS, TABLES
 from token_catalog.ingest.arithmetic import bf16 as rounding
 from token_catalog.queries.session import connected

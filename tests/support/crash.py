@@ -21,11 +21,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from token_catalog.catalog import build, paths
+from token_catalog.catalog import definitions, paths
 from token_catalog.catalog import publish as publishing
 from token_catalog.catalog.publish import rebuild, remove, staging
 from token_catalog.catalog.schemas import FEATURES, MODELS, TOKENS, VECTORS, Table
-from token_catalog.catalog.state import read_state
+from token_catalog.catalog.state import read_state, state_of
 from token_catalog.catalog.tables import write_table
 
 Contents = Mapping[str, int]  # rows of each model
@@ -79,14 +79,18 @@ def leftovers(catalog: Path) -> list[Path]:
     """Return what lies in a catalog that no publish wants there."""
     wanted = read_state(catalog).folders()
     ours = {paths.DATABASE, paths.OPEN_SQL, paths.GENERATIONS, paths.MODELS_FOLDER, paths.STAGING, paths.LOCK}
+    ours.add(paths.DEFINITIONS)
     generations = sorted((catalog / paths.GENERATIONS).iterdir())
+    defined = {state.definitions for generation in generations if (state := state_of(generation))}
+    own = (paths.DATABASE, paths.STATE, MODELS.file_name)
     return [
         *(path for path in catalog.iterdir() if path.name not in ours),
         *(catalog / paths.STAGING).iterdir(),
         *(path for path in catalog.glob("models/*") if not any(path.iterdir())),
         *(path for path in catalog.glob("models/*/*") if path.relative_to(catalog).as_posix() not in wanted),
         *generations[:-2],
-        *(p for g in generations for p in g.iterdir() if p.name not in (paths.DATABASE, paths.STATE)),
+        *(p for g in generations for p in g.iterdir() if p.name not in own),
+        *(path for path in (catalog / paths.DEFINITIONS).glob("*") if path.name not in defined),
     ]
 
 
@@ -240,7 +244,8 @@ def publish_at_once(catalog: Path) -> None:
 
 def _spare_the_children() -> None:
     """Leave out of every child what takes time and is no step of a change."""
-    build.definitions = list  # the SQL of queries/ takes most of a build's time
+    definitions.definitions = list  # the SQL of queries/ takes most of a build's time
+    definitions.database(definitions.statements({}))  # and the rest is made here, for all
     os.fsync = lambda descriptor: None  # a killed process loses nothing that the kernel has
     for module in ("numpy.ma", "pandas", "pyarrow.compute"):  # each child would import what Arrow and DuckDB ask for
         import_module(module)
