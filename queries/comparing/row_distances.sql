@@ -47,11 +47,15 @@ select
     token_b,
     finite_or_null(apart) as distance,
     dot,
-    -- Bits are compared one by one only where the values don't tell.
+    -- Signs are compared only where zeros may have two, and bits, which takes a hundred
+    -- times as long, only where rows aren't finite.
     case
-        when apart > 0 and isfinite(apart) then false
-        when apart = 0 and not list_contains(own_row, 0.0::float) then true
-        else own_row::bit[] = other_row::bit[]
+        when not isfinite(apart) then own_row::bit[] = other_row::bit[]
+        when apart > 0 then false
+        when not list_contains(own_row, 0.0::float) then true
+        else
+            [signbit(number) for number in own_row]
+            = [signbit(number) for number in other_row]
     end as equal
 from measured;
 
