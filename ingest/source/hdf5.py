@@ -37,10 +37,9 @@ class Hdf5Matrix(Matrix):
     def _read(self, stored: Any, start: int, stop: int) -> npt.NDArray[Any]:
         """Return rows as stored, or their bit patterns, in this machine's order of bytes."""
         first = () if self.stack_index is None else (self.stack_index,)
-        with _explained(self.path):
-            if _is_bf16(stored):
-                return _bits(stored, first, start, stop)
-            rows: npt.NDArray[Any] = stored[(*first, slice(start, stop))]
+        if _is_bf16(stored):
+            return _bits(stored, first, start, stop)
+        rows: npt.NDArray[Any] = stored[(*first, slice(start, stop))]
         return rows.astype(rows.dtype.newbyteorder("="), copy=False)
 
 
@@ -51,17 +50,16 @@ def open_dataset(path: Path, tensor: str, stored_as: str | None = None, stack_in
 
 
 def dataset_shape(path: Path, tensor: str) -> tuple[tuple[int, ...], str]:
-    """Return a data set's shape, and safetensors' name of its type, or HDF5's own of another."""
+    """Return a data set's shape, and safetensors' name of its type, or what to call another."""
     with _opened(path) as file:
         stored = _dataset(path, file, tensor)
-        with _explained(path):
-            if _is_bf16(stored):
-                return stored.shape, "BF16"
-            dtype, size = stored.dtype, stored.id.get_type().get_size()
-            if dtype.itemsize != size:  # h5py would convert it to the next wider type
-                return stored.shape, f"numbers of {size} bytes that NumPy has no type for"
-            named = _DTYPES.get((dtype.kind, dtype.itemsize))
-            return stored.shape, named or ("a compound type" if dtype.names else str(dtype))
+        if _is_bf16(stored):
+            return stored.shape, "BF16"
+        dtype, size = stored.dtype, stored.id.get_type().get_size()
+        if dtype.itemsize != size:  # h5py would convert it to the next wider type
+            return stored.shape, f"numbers of {size} bytes that NumPy has no type for"
+        named = _DTYPES.get((dtype.kind, dtype.itemsize))
+        return stored.shape, named or ("a compound type" if dtype.names else str(dtype))
 
 
 def dataset_steps(path: Path) -> npt.NDArray[Any] | None:
@@ -69,9 +67,7 @@ def dataset_steps(path: Path) -> npt.NDArray[Any] | None:
     with _opened(path) as file:
         if file.get(STEPS, getlink=True) is None:  # `in` would follow a link to another file
             return None
-        stored = _dataset(path, file, STEPS)
-        with _explained(path):
-            return np.asarray(stored[()])
+        return np.asarray(_dataset(path, file, STEPS)[()])
 
 
 def _dataset(path: Path, file: Any, name: str) -> Any:
@@ -80,23 +76,21 @@ def _dataset(path: Path, file: Any, name: str) -> Any:
 
     found, at = file, ""
     for part in [part for part in name.split("/") if part]:
-        with _explained(path):
-            link = found.get(part, getlink=True) if isinstance(found, h5py.Group) else None
-            if link is None:
-                there = sorted(found.keys()) if isinstance(found, h5py.Group) else []
-                raise CatalogError(
-                    f"{path}: no data set '{name}'; {at or 'it'} has {listed(there)}; `tensor=` names another"
-                )
-            at = f"{at}/{part}"
-            if not isinstance(link, h5py.HardLink):
-                raise CatalogError(
-                    f"{path}: '{at}' is a link to {link.path!r}{_elsewhere(link)}, and links aren't followed; "
-                    "name the data set itself with `tensor=`"
-                )
-            found = found[part]
+        link = found.get(part, getlink=True) if isinstance(found, h5py.Group) else None
+        if link is None:
+            raise CatalogError(
+                f"{path}: no data set '{name}'; {at or 'it'} has {_held(found)}; `tensor=` names another"
+            )
+        at = f"{at}/{part}"
+        if not isinstance(link, h5py.HardLink):
+            elsewhere = f" in {link.filename!r}" if isinstance(link, h5py.ExternalLink) else ""
+            raise CatalogError(
+                f"{path}: '{at}' is a link to {link.path!r}{elsewhere}, and links aren't followed; "
+                "name the data set itself with `tensor=`"
+            )
+        found = found[part]
     if not isinstance(found, h5py.Dataset):
-        there = sorted(found.keys()) if isinstance(found, h5py.Group) else []
-        raise CatalogError(f"{path}: '{name}' is no data set; it has {listed(there)}; `tensor=` names another")
+        raise CatalogError(f"{path}: '{name}' is no data set; it has {_held(found)}; `tensor=` names another")
     if found.external or found.is_virtual:
         raise CatalogError(f"{path}: data set '{name}' keeps its numbers in other files; store them in this one")
     if found.shape is None:
@@ -104,8 +98,11 @@ def _dataset(path: Path, file: Any, name: str) -> Any:
     return found
 
 
-def _elsewhere(link: Any) -> str:
-    return f" in {link.filename!r}" if hasattr(link, "filename") else ""
+def _held(group: Any) -> str:
+    """Return the names in a group, none of which is looked up; a data set has none."""
+    import h5py
+
+    return listed(group.keys() if isinstance(group, h5py.Group) else ())
 
 
 def _is_bf16(stored: Any) -> bool:
@@ -135,23 +132,16 @@ def _bits(stored: Any, first: tuple[int, ...], start: int, stop: int) -> npt.NDA
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
+    """Yield an open file; HDF5's errors, which are of many kinds, become ours in all that is done with it."""
     try:
         import h5py
     except ImportError:
         raise CatalogError(f"{path}: HDF5 is read with h5py: pip install 'token-catalog[hdf5]'") from None
     if not path.is_file():
         raise CatalogError(f"{path}: no such file")
-    with _explained(path):
-        file = h5py.File(path, "r")
-    with file:
-        yield file
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn HDF5's errors, which are of many kinds, into ours."""
     try:
-        yield
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, UnicodeError) as error:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise CatalogError(f"{path}: can't be read as HDF5 ({reason}); if it is damaged, make it again") from None

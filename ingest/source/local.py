@@ -4,6 +4,7 @@ from pathlib import Path
 
 from token_catalog.catalog.errors import CatalogError
 
+from .hdf5 import HDF5_SUFFIXES
 from .matrix import Matrix, open_matrix, tensor_shapes
 from .model_files import INDEX, is_pickled, read_index
 
@@ -70,4 +71,7 @@ def pickled(path: str | Path) -> CatalogError:
 
 def _no_safetensors(folder: Path) -> CatalogError:
     weights = sorted(path for path in folder.glob("*") if is_pickled(path.name))
-    return pickled(weights[0]) if weights else CatalogError(f"{folder}: has no .safetensors file")
+    if weights:
+        return pickled(weights[0])
+    other = next((path.name for path in sorted(folder.glob("*")) if path.suffix in HDF5_SUFFIXES), None)
+    return CatalogError(f"{folder}: has no .safetensors file" + (f"; give {other} itself" if other else ""))

@@ -203,9 +203,10 @@ def test_without_h5py_the_line_that_installs_it_is_told(hdf5: Path, monkeypatch:
     assert refusal(hdf5) == f"{hdf5}: HDF5 is read with h5py: pip install 'token-catalog[hdf5]'"
 
 
-def test_no_file_and_text_for_hdf5_are_refused(tmp_path: Path) -> None:
+def test_no_file_and_text_and_a_folder_for_hdf5_are_refused(tmp_path: Path) -> None:
     (tmp_path / "W.hdf5").write_text("W")
     assert "W.hdf5: can't be read as HDF5 (" in refusal(tmp_path / "W.hdf5")
+    assert refusal(tmp_path) == f"{tmp_path}: has no .safetensors file; give W.hdf5 itself"
     assert refusal(Path("none.h5")) == "none.h5: no such file or folder"
 
 
