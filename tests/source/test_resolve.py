@@ -23,6 +23,8 @@ from tests.support.helpers import rows, save_bare
 from tests.support.models import EMBEDDING, UNEMBEDDING, WEIGHTS, matrix_of, save_tensors, save_tokenizer
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.schemas import (
+    ALIGNED_TOKENS,
+    ALIGNMENTS,
     COMPONENT_DIAMETERS,
     FRAME_AXES,
     FRAME_PLACES,
@@ -63,7 +65,9 @@ SMALL_VISION = {
 }  # fmt: skip
 
 # Tables that have rows only where a recipe, or a command, asks for some.
-ASKED_FOR = (RECIPE_CLUSTERS, FRAME_AXES, FRAME_PLACES, SERIES_FRAMES, SPECTRA, SPECTRUM_COMPONENTS)
+ASKED_FOR = (
+    RECIPE_CLUSTERS, FRAME_AXES, FRAME_PLACES, SERIES_FRAMES, SPECTRA, SPECTRUM_COMPONENTS, ALIGNMENTS, ALIGNED_TOKENS,
+)  # fmt: skip
 
 
 def save_model(folder: Path, auto: Any, model_type: str, dtype: torch.dtype = torch.float32, **config: Any) -> Any:
