@@ -318,6 +318,7 @@ def test_every_relation_answers_in_little_memory_with_the_variable_model(minilm:
         "point_at_token(505)",
         f"row_distances('{MINILM}', '{MINILM}')",
         "same_dot_as(505)",
+        "series_rows()",
         "shells((select vector from reference_vectors where reference = 'mean'), 0.1)",
         f"token_keys('{MINILM}')",
         "vector_pairs('mean:dot-self', 5000)",
