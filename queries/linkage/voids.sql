@@ -15,7 +15,7 @@ with largest as (
         row_number() over (partition by model order by component_rank) = 1
 ),
 
-merges as (
+merging as (
     select
         f.model,
         f.linkage_distance as height,
@@ -40,7 +40,7 @@ gaps as (
         n_merges,
         lead(height) over (partition by model order by height) as above,
         1 + sum(n_merges) over (partition by model order by height) as n_tokens_below
-    from merges
+    from merging
 )
 
 select
