@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -14,6 +15,8 @@ import token_catalog
 from tests.support.command_line import refused, run
 from tests.support.helpers import bf16_matrix, ingest_bare, rows
 from token_catalog.catalog.errors import CatalogError
+from token_catalog.catalog.state import Version, read_state
+from token_catalog.ingest.align import align_models
 from token_catalog.ingest.alignment.procrustes import MatchedRows, align
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -89,7 +92,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     B = A @ torch.from_numpy(orthogonal(D, D)).float()
     A[5, 0], B[6, 1] = float("nan"), float("inf")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("token_catalog.catalog.build.definitions", list)  # but for the last, which builds all
+        patch.setattr("token_catalog.catalog.definitions.definitions", list)  # but for the last, which builds all
         ingest_bare(catalog, A, "a")
         ingest_bare(catalog, B, "b")
         ingest_bare(catalog, bf16_matrix(4, 8), "wide")
@@ -144,6 +147,26 @@ def test_a_new_alignment_takes_the_place_of_one_with_the_same_model(catalog: Pat
     assert rows(catalog, told) == [("b", 1, 58), ("wide", 1, 4)]
     told = "select other, count(*) from aligned_tokens group by other order by other"
     assert rows(catalog, told) == [("b", 58), ("wide", 4)]
+
+
+def test_ambiguous_tokens_are_told_of_but_not_fitted(catalog: Path, tables_only: None) -> None:
+    """Of the first 20, each matched with its like, but for 3 that are ambiguous, and matched with another."""
+    ids = np.arange(20, dtype=np.int32)
+    others = np.where(ids % 8 == 2, ids + 30, ids)
+    matched = pa.table({"token_a": ids, "token_b": others, "ambiguous": ids % 8 == 2})
+    align_models(catalog, "a", "b", read_state(catalog).models, matched)
+    assert rows(catalog, "select n_tokens, residual < 1e-7 from alignments") == [(15, True)]
+    told = rows(catalog, "select token_id, other_token_id, fitted, distance < 1e-7 from aligned_tokens order by all")
+    expected = [(i, o, i == o, i == o) for i, o in zip(ids.tolist(), others.tolist(), strict=True) if i not in (5, 6)]
+    assert told == expected
+
+
+@pytest.mark.parametrize("model", ["a", "b"])
+def test_models_that_were_replaced_since_their_tokens_were_matched_are_not_aligned(made: Path, model: str) -> None:
+    matched = pa.table({"token_a": [0, 1], "token_b": [0, 1], "ambiguous": [False, False]})
+    versions = read_state(made).models | {model: Version(model, "models/gone/20260101")}
+    with pytest.raises(CatalogError, match=f"^{model}: was replaced in the meantime; nothing was changed: try again"):
+        align_models(made, "a", "b", versions, matched)
 
 
 def test_an_alignment_with_what_is_another_matrix_now_is_not_told(catalog: Path) -> None:

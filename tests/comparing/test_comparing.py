@@ -43,7 +43,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     families = {"gpt": tokenizers_made.byte_level, "bert": tokenizers_made.wordpiece}
     families["llama"] = tokenizers_made.sentencepiece_bpe
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("token_catalog.catalog.build.definitions", list)  # but for the last, which builds all
+        patch.setattr("token_catalog.catalog.definitions.definitions", list)  # but for the last, which builds all
         catalogue(folder, families)
     publish(folder / "c", {"again/input": 2, "again/output": 2})
     return folder / "c"
