@@ -23,8 +23,14 @@ aligned as not materialized (
         t.other_token_id as token_b,
         t.distance as aligned_distance,
         t.cosine as aligned_cosine
-    from aligned_tokens as t
-    inner join alignments as l
+    from
+        read_parquet(
+            files_of_model(model_a, 'aligned_tokens'), hive_partitioning = false
+        ) as t
+    inner join
+        read_parquet(
+            files_of_model(model_a, 'alignments'), hive_partitioning = false
+        ) as l
         on
             t.model = l.model
             and t.other = l.other

@@ -13,7 +13,15 @@ select
     duplicate_count,
     component,
     component_size
-from features
+from
+    -- The one without rows has every column, also those that older files lack.
+    read_parquet(
+        list_append(
+            files_of_model(model_key, 'features'), file_without_rows('features')
+        ),
+        union_by_name = true,
+        hive_partitioning = false
+    )
 where model = model_key;
 
 comment on macro table compared_features is

@@ -27,8 +27,16 @@ rows_apart as not materialized (
         a.vector::double[] as own_numbers,
         b.vector::double[] as other_numbers
     from pairs as p
-    inner join vectors as a on p.token_a = a.token_id and a.model = model_a
-    inner join vectors as b on p.token_b = b.token_id and b.model = model_b
+    inner join
+        read_parquet(
+            files_of_model(model_a, 'vectors'), hive_partitioning = false
+        ) as a
+        on p.token_a = a.token_id and a.model = model_a
+    inner join
+        read_parquet(
+            files_of_model(model_b, 'vectors'), hive_partitioning = false
+        ) as b
+        on p.token_b = b.token_id and b.model = model_b
 ),
 
 measured as not materialized (

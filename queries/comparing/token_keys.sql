@@ -26,7 +26,7 @@ with own as materialized (
             regexp_full_match(piece, '<0x[0-9A-Fa-f]{2}>') and octet_length(bytes) = 1,
             false
         ) as stands_in
-    from tokens
+    from read_parquet(files_of_model(model_key, 'tokens'), hive_partitioning = false)
     where model = model_key
 ),
 
