@@ -15,6 +15,7 @@ from importlib import import_module
 from itertools import count
 from pathlib import Path
 from shutil import copytree, rmtree
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -26,7 +27,7 @@ from token_catalog.catalog import publish as publishing
 from token_catalog.catalog.publish import rebuild, remove, staging
 from token_catalog.catalog.schemas import FEATURES, MODELS, TOKENS, VECTORS, Table
 from token_catalog.catalog.state import read_state, state_of
-from token_catalog.catalog.tables import write_table
+from token_catalog.catalog.tables import as_rows, write_table
 
 Contents = Mapping[str, int]  # rows of each model
 READ = (TOKENS, FEATURES, VECTORS)
@@ -53,14 +54,31 @@ def change_features(catalog: Path, models: Contents) -> None:
         area.publish(replace=True)
 
 
+def publish_pack(catalog: Path, models: Contents, series: str | None = None, replace: bool = False) -> None:
+    """Publish matrices of a series that share their files, a row group of each; their steps are their last digits."""
+    with staging(catalog) as area:
+        folder = area.pack(series or "pack")
+        for table in (MODELS, *READ):
+            with pq.ParquetWriter(folder / table.file_name, table.arrow_schema) as writer:
+                for model, n_rows in models.items():
+                    name = model.split("/")[0]
+                    member = {"series": [series], "step": [int(re.search(r"\d*$", name)[0] or 0)]} if series else {}
+                    writer.write_table(as_rows(table, model, _columns(table, name, n_rows, **member)))
+                    area.add(model, name, folder)
+        area.publish(replace=replace)
+
+
 def write_tables(folder: Path, tables: Iterable[Table], model: str, name: str, n_rows: int) -> None:
     """Write tables of a matrix."""
-    known = {"name": [name], "dtype": ["bf16"], "n_tokens": [n_rows], "n_dims": [1]}
     for table in tables:
-        n = 1 if table is MODELS else n_rows
-        columns = {column.name: pa.nulls(n, column.type) for column in table.columns}
-        filled = known if table is MODELS else {"token_id": np.arange(n)}
-        write_table(folder, table, model, "{}", {**columns, **filled})
+        empty = {column.name: pa.nulls(1 if table is MODELS else n_rows, column.type) for column in table.columns}
+        write_table(folder, table, model, "{}", {**empty, **_columns(table, name, n_rows)})
+
+
+def _columns(table: Table, name: str, n_rows: int, **member: list[Any]) -> dict[str, Any]:
+    if table is MODELS:
+        return {"name": [name], "dtype": ["bf16"], "n_tokens": [n_rows], "n_dims": [1], **member}
+    return {"token_id": np.arange(n_rows)}
 
 
 def contents(catalog: Path) -> Contents:
@@ -112,6 +130,11 @@ def _old(catalog: Path) -> None:
     publish(catalog, OLD, replace=True)  # so that the next has something to clear
 
 
+def _packed(catalog: Path) -> None:
+    """Leave models that share their files."""
+    publish_pack(catalog, KEPT | OLD)
+
+
 def _lost(catalog: Path) -> None:
     """Leave the models' files, and no database over them."""
     _old(catalog)
@@ -141,6 +164,7 @@ SCENARIOS: dict[str, tuple[Change | None, Change, Contents, Contents]] = {
     "replace": (_old, lambda catalog: publish(catalog, NEW, replace=True), KEPT | OLD, KEPT | NEW),
     "share": (_old, lambda catalog: change_features(catalog, OLD), KEPT | OLD, KEPT | OLD),
     "remove": (_old, lambda catalog: remove(catalog, "p"), KEPT | OLD, KEPT),
+    "replace-in-pack": (_packed, lambda catalog: publish(catalog, NEW, replace=True), KEPT | OLD, KEPT | NEW),
     "replace-lost": (_lost, lambda catalog: publish(catalog, NEW, replace=True), KEPT | OLD, KEPT | NEW),
     "rebuild-moved-in": (_moved_in, rebuild, KEPT | OLD, KEPT | OLD),
     "remove-damaged": (_damaged, lambda catalog: remove(catalog, "p"), KEPT | OLD, KEPT),
@@ -148,7 +172,7 @@ SCENARIOS: dict[str, tuple[Change | None, Change, Contents, Contents]] = {
 
 
 # Beginnings that are rare: killed at every fourth step, as each costs as much as a common one's.
-RARE = ("replace-lost", "rebuild-moved-in", "remove-damaged")
+RARE = ("replace-in-pack", "replace-lost", "rebuild-moved-in", "remove-damaged")
 
 
 def _killed(catalog: Path, change: Change, step: int) -> None:
@@ -169,7 +193,11 @@ def _what_lies(catalog: Path) -> str:
     staged = (f"{path.name} {path.is_dir() and any(path.iterdir())}" for path in catalog.glob(f"{paths.STAGING}/*"))
     lying = (path.relative_to(catalog).as_posix() for path in catalog.rglob("*") if paths.STAGING not in path.parts)
     links = (str(path.readlink()) for path in catalog.glob(paths.DATABASE))
-    return re.sub("[0-9TZ]{21,}-[0-9a-f]{8}|[0-9a-f]{32}", "…", "\n".join((*sorted(staged), *sorted(lying), *links)))
+    return re.sub(
+        "[0-9TZ]{21,}-[0-9a-f]{8}|[0-9a-f]{32}|[0-9a-f]{16}-[0-9a-f]{8}",
+        "…",
+        "\n".join((*sorted(staged), *sorted(lying), *links)),
+    )
 
 
 def _check(catalog: Path, old: Contents, new: Contents, had_database: bool, rebuilding: bool) -> None:
