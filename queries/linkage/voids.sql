@@ -52,7 +52,7 @@ select
 from gaps as g
 inner join models as m on g.model = m.model
 where g.n_merges > 0 and g.below > 0
-order by g.model, ratio desc;
+order by g.model asc, ratio desc;
 
 comment on view voids is
 'One row per gap between successive merge distances of a model''s largest component at
@@ -63,7 +63,8 @@ comment on column voids.below is 'distance of the last merge under the gap';
 comment on column voids.above is
 'distance of the next one, over it; NULL where that isn''t < models.linkage_radius';
 comment on column voids.ratio is
-'above / below; where above is NULL, models.linkage_radius / below, and so at least that';
+'above / below; where above is NULL, models.linkage_radius / below, and so at least
+that';
 comment on column voids.n_tokens_below is
-'tokens of the component, less the merges still to come over the gap: where one part has
-grown alone, its size';
+'tokens of the component, less the merges still to come over the gap: where one part
+has grown alone, its size';

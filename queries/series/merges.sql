@@ -11,24 +11,19 @@
 -- isn't finite is alone. There are no events at the first step.
 -- noqa: disable=LT02
 create view merges as
-with steps as materialized (
-    select
-        model,
-        previous_model
-    from series_steps
-),
-
-grouped as materialized (
+with grouped as materialized (
     select
         f.model,
+        s.previous_model,
         f.token_id,
         f.duplicate_of,
         coalesce(f.duplicate_count > 1, false) as in_group
     from features as f
-    inner join steps as s on f.model = s.model
+    inner join series_steps as s on f.model = s.model
 ),
 
--- The tokens that are in a group at a step, or were in one at the step before.
+-- The tokens that are in a group at a step, or were in one at the step before. A join of
+-- two relations, both keys at once: with a third, DuckDB may join by token_id first.
 followed as materialized (
     select
         now_.model,
@@ -36,9 +31,8 @@ followed as materialized (
         case when now_.in_group then now_.duplicate_of end as group_now,
         case when before.in_group then before.duplicate_of end as group_before
     from grouped as now_
-    inner join steps as s on now_.model = s.model
     inner join grouped as before
-        on s.previous_model = before.model and now_.token_id = before.token_id
+        on now_.previous_model = before.model and now_.token_id = before.token_id
     where now_.in_group or before.in_group
 ),
 
