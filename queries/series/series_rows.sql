@@ -1,44 +1,33 @@
 -- series_rows: what series_tokens tells, without the texts, for it and for the views
 -- that sum it up.
 -- Grain: one row per token of each matrix of a series.
--- `vectors` is read once, into a CTE that has no vector where none of the movements is
--- asked for. Joined twice, the views would read each file twice; a window with lag()
--- takes twice as long, a list of each token's rows by step three times. The movements
--- are computed last, of what a filter leaves.
+-- `vectors` is read once, into a CTE, and joined with itself: joined twice, the views
+-- would read each file twice; a window with lag() takes twice as long, a list of each
+-- token's rows by step three times. What is computed stands above that CTE, and not in
+-- it, for shells before 2.0 compute all that stands in or beside one; 2.0 reads no
+-- vector where no movement is asked for. A filter is applied before a movement is
+-- computed.
 -- Differences and squares are of DOUBLEs, so that a movement is 0 where no value
 -- differs, and only there: that of two FLOATs, squared, is no less than 2^-298.
 -- noqa: disable=LT02
 create macro series_rows() as table
-with steps as materialized (
-    select
-        series,
-        role,
-        matrix,
-        step,
-        step_number,
-        model,
-        previous_model,
-        coalesce(dtype = 'bf16' and previous_dtype = 'bf16', false) as is_bf16
-    from series_steps
-),
+with paired as not materialized (
+    with stored as materialized (
+        select
+            v.model,
+            v.token_id,
+            v.vector
+        from vectors as v
+        inner join series_steps as s on v.model = s.model
+    )
 
-stored as materialized (
-    select
-        v.model,
-        v.token_id,
-        v.vector
-    from vectors as v
-    inner join steps as s on v.model = s.model
-),
-
-paired as not materialized (
     select
         s.series,
         s.role,
         s.matrix,
         s.step,
         s.step_number,
-        s.is_bf16,
+        s.dtype = 'bf16' and s.previous_dtype = 'bf16' as is_bf16,
         f.model,
         f.token_id,
         f.norm,
@@ -53,16 +42,42 @@ paired as not materialized (
         f.component_size,
         f.centred_norm,
         v.vector,
-        before.vector as vector_before,
-        case
-            when len(v.vector) = len(before.vector)
-                then list_distance(v.vector::double[], before.vector::double[])
-        end as distance
-    from steps as s
+        before.vector as vector_before
+    from series_steps as s
     inner join features as f on s.model = f.model
     left join stored as v on f.model = v.model and f.token_id = v.token_id
     left join stored as before
         on s.previous_model = before.model and f.token_id = before.token_id
+),
+
+measured as not materialized (
+    select
+        series,
+        role,
+        matrix,
+        step,
+        step_number,
+        is_bf16,
+        model,
+        token_id,
+        norm,
+        x,
+        y,
+        z,
+        lat,
+        lon,
+        duplicate_of,
+        duplicate_count,
+        component,
+        component_size,
+        centred_norm,
+        vector,
+        vector_before,
+        case
+            when len(vector) = len(vector_before)
+                then list_distance(vector::double[], vector_before::double[])
+        end as distance
+    from paired
 )
 
 select
@@ -93,7 +108,7 @@ select
     component,
     component_size,
     centred_norm
-from paired;
+from measured;
 
 comment on macro table series_rows is
 'each token at each step of every series in view, with its movement since the step before:

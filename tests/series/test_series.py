@@ -280,6 +280,14 @@ def test_narrowed_to_one_step_there_is_none_before(catalog: Path) -> None:
         assert rows(catalog, f"from {view}", "alone") == []
 
 
+def test_narrowed_to_a_series_it_is_whole(catalog: Path) -> None:
+    for view in VIEWS:
+        of_all = rows(catalog, f"from {view} where series = 'run' order by all")
+        with connected(catalog) as connection:
+            connection.execute("set variable series = 'run'")
+            assert connection.execute(f"from {view} order by all").fetchall() == of_all
+
+
 def scans_of_vectors(plan: Any) -> int:
     """Return how often a plan reads the column `vector` from files."""
     reads = "vector" in plan.get("extra_info", {}).get("Projections", []) and not plan["children"]
