@@ -50,12 +50,12 @@ def build_generation(folder: Path, generation: Path, catalog: Path, state: State
     file = folder / MODELS.file_name
     pq.write_table(models, file, compression="zstd")
     sync_file(file)
-    about = (generation.relative_to(catalog) / MODELS.file_name, Path(paths.DEFINITIONS, definitions))
     text = listing(
         models.select(["model", "name", "series", "dtype"]).to_pylist(),
         {model: version.folder for model, version in state.models.items()},
         contents,
-        [path.as_posix() for path in about],
+        (generation.relative_to(catalog) / MODELS.file_name).as_posix(),
+        Path(paths.DEFINITIONS, definitions).as_posix(),
     )
     try:
         _write_database(folder / paths.DATABASE, catalog, definitions, text)

@@ -82,12 +82,14 @@ def listing(
     models: Sequence[Mapping[str, Any]],
     folders: Mapping[str, str],
     contents: Mapping[str, Contents],
-    about: Sequence[str],
+    models_file: str,
+    definitions: str,
 ) -> str:
     """Return the text of a generation, given its rows of `models`, each model's folder, and what folders hold.
 
-    A record for all, for each series, and for each model and each name of several: folders with their tables' letters,
-    keys, series, storage types. `about` are the fields of one more record, of the generation itself.
+    A record for all, for each series, and for each model and each name of several: the letters of the tables that are
+    there; folders, each with its letters; keys; storage types. The folder of the definitions has what no other has, so
+    that there is always a file to read; a record for what isn't there has it alone, and stands last.
     """
     scopes: dict[str, list[Mapping[str, Any]]] = {"all": list(models)}
     for row in models:
@@ -95,27 +97,23 @@ def listing(
             scopes.setdefault(f"series:{row['series']}", []).append(row)
         for known in {row["model"], row["name"]}:
             scopes.setdefault(f"model:{known}", []).append(row)
-    records = {"catalog": list(about)}
+    letters = {folder: "".join(LETTERS[table] for table in held.tables) for folder, held in contents.items()}
+    every = "".join(LETTERS.values())
+    records = [["models", "", models_file]]
     for scope, rows in scopes.items():
-        held = dict.fromkeys(folders[row["model"]] for row in rows)
-        records[scope] = [
-            MEMBER.join(
-                folder + PART + "".join(LETTERS[table] for table in contents[folder].tables) for folder in held
-            ),
-            "" if scope == "all" else MEMBER.join(escaped(row["model"]) for row in rows),
-            MEMBER.join(sorted({escaped(row["series"]) for row in rows if row["series"] is not None})),
-            MEMBER.join(sorted({row["dtype"] for row in rows})),
+        held = {folders[row["model"]]: letters[folders[row["model"]]] for row in rows}
+        there = {letter for own in held.values() for letter in own}
+        held[definitions] = "".join(letter for letter in every if letter not in there)
+        keys = [] if scope == "all" else [row["model"] for row in rows]
+        fields = [
+            "".join(sorted(there)),
+            *_members((map(PART.join, held.items()), keys, {row["dtype"] for row in rows})),
         ]
-    return "".join(RECORD + FIELD.join([escaped(scope), *fields]) for scope, fields in records.items()) + RECORD
+        records.append([_plain(scope), *fields])
+    records.append(["none", "", PART.join((definitions, every)), "", ""])
+    return "".join(RECORD + FIELD.join(record) for record in records) + RECORD
 
 
-def escaped(text: str) -> str:
-    """Return a name without separators, for the text; SQL's `escaped_name` does the same.
-
-    >>> escaped("50%"), escaped("a\\x1eb")
-    ('50%25', 'a%1Eb')
-    """
-    text = text.replace("%", "%25")
-    for character in (RECORD, FIELD, MEMBER, PART):
-        text = text.replace(character, f"%{ord(character):02X}")
-    return text
+def _plain(name: str) -> str:
+    """Return a name without separators, which new names don't have: an old one that has can't be narrowed to."""
+    return "".join("\ufffd" if character in (RECORD, FIELD, MEMBER, PART) else character for character in name)

@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 
-from .contents import FIELD, LETTERS, MEMBER, PART, RECORD, listing
+from .contents import LETTERS, MEMBER, listing
 from .quoting import identifier, quoted
 from .schemas import MODELS, TABLES, Column, Table, sql_type
 
@@ -70,86 +70,47 @@ def write_without_rows(folder: Path) -> None:
         pq.write_table(table.arrow_schema.empty_table(), folder / table.file_name)
 
 
-def _field(record: str, number: int) -> str:
-    return f"split_part({record}, chr({ord(FIELD)}), {number})"
-
-
-def _members(field: str) -> str:
-    return f"string_split({field}, chr({ord(MEMBER)}))"
-
-
 # Of an empty catalog, whose tables lie in its own folder: what a publish puts its own in the place of.
-_EMPTY = listing([], {}, {}, [MODELS.file_name, "."])
-_SEPARATORS = "".join(f", chr({ord(c)}), '%{ord(c):02X}')" for c in (RECORD, FIELD, MEMBER, PART))
-_ESCAPED = "replace(" * 5 + "name, '%', '%25')" + _SEPARATORS
-_RESTORED = (
-    "replace(" * 5 + "k" + "".join(f", '%{ord(c):02X}', chr({ord(c)}))" for c in (RECORD, FIELD, MEMBER, PART, "%"))
-)
+_EMPTY = listing([], {}, {}, MODELS.file_name, ".")
 
 _CONTENTS = f"""
     create macro catalog_root() as getvariable('catalog_root');
     create macro catalog_contents() as {quoted(_EMPTY)};
-    create macro escaped_name(name) as {_ESCAPED};
-    comment on macro escaped_name is 'a model''s or a series'' name as catalog_contents() has it';
-    create macro contents_of(scope) as regexp_extract(
-        catalog_contents(), chr({ord(RECORD)}) || regexp_escape(scope) || chr({ord(FIELD)}) || '([^\\x1e]*)', 1
+    create macro contents_of(scope, place) as regexp_extract(
+        catalog_contents(),
+        '\\x1e(?:' || regexp_escape(scope) || '|none)\\x1f(?:[^\\x1e\\x1f]*\\x1f){{' || place || '}}([^\\x1e\\x1f]*)',
+        1
     );
-    comment on macro contents_of is 'what the catalog has of all, of series:NAME or of model:NAME';
-    create macro contents_in_view() as case
-        when getvariable('model') is null and getvariable('series') is null then contents_of('all')
-        when getvariable('model') is null then contents_of('series:' || escaped_name(getvariable('series')))
-        when getvariable('series') is null
-            or list_contains(
-                {_members(_field("contents_of('model:' || escaped_name(getvariable('model')))", 3))},
-                escaped_name(getvariable('series'))
-            ) then contents_of('model:' || escaped_name(getvariable('model')))
-        else ''
-    end;
-    comment on macro contents_in_view is 'what the catalog has of what SET VARIABLE model and series leave in view';
-    create macro files_among(contents, table_name, letter) as [
-        catalog_root() || '/' || split_part(f, chr({ord(PART)}), 1) || '/' || table_name || '.parquet'
-        for f in {_members(_field("contents", 1))}
-        if contains(split_part(f, chr({ord(PART)}), 2), letter)
+    comment on macro contents_of is
+        'a field of what the catalog has of all, series:NAME or model:NAME: the tables'' letters, folders, keys, types';
+    create macro scope_in_view() as
+        coalesce('model:' || getvariable('model'), 'series:' || getvariable('series'), 'all');
+    comment on macro scope_in_view is
+        'what SET VARIABLE model or series leaves in view, as catalog_contents has it; model goes before series';
+    create macro files_of(scope, table_name, letter) as [
+        catalog_root() || '/' || f || '/' || table_name || '.parquet'
+        for f in regexp_extract_all(contents_of(scope, 1), '([^\\x1c\\x1d]+)\\x1c[^\\x1d]*' || letter, 1)
     ];
-    comment on macro files_among is 'the Parquet files of a table, whose letter is given, in a part of the contents';
-    create macro file_without_rows(table_name) as
-        catalog_root() || '/' || {_field("contents_of('catalog')", 2)} || '/' || table_name || '.parquet';
-    comment on macro file_without_rows is 'a file of a table''s columns, without a row: read where no model has it';
-    create macro files_or_none(files, table_name) as
-        case when len(files) = 0 then [file_without_rows(table_name)] else files end;
-    comment on macro files_or_none is 'these files; where there is none, the one without rows';
-    create macro files_in_view(table_name, letter) as
-        files_or_none(files_among(contents_in_view(), table_name, letter), table_name);
-    comment on macro files_in_view is 'the Parquet files of a table that SET VARIABLE model and series leave in view';
-    create macro is_among(contents, letter) as regexp_matches({_field("contents", 1)}, '\x1c[^\x1d]*' || letter);
-    comment on macro is_among is 'whether a part of the contents has a file of a table, whose letter is given';
-    create macro keys_among(contents) as [{_RESTORED} for k in {_members(_field("contents", 2))}];
-    comment on macro keys_among is 'the models in a part of the contents';
-    create macro key_among(model_key, contents) as
-        model_key >= list_min(keys_among(contents))
-        and model_key <= list_max(keys_among(contents))
-        and list_contains(keys_among(contents), model_key);
-    comment on macro key_among is
-        'whether a model is among these; by its place too, which a Parquet file''s statistics tell';
+    comment on macro files_of is 'the Parquet files of a table, whose letter is given, of all, series:… or model:…';
     create macro row_in_view(model_key) as
-        getvariable('model') is null or key_among(model_key, contents_in_view());
-    comment on macro row_in_view is
-        'whether SET VARIABLE model leaves a row of this model in view, in a file that is in view';
+        getvariable('model') is null
+        or model_key in (getvariable('model'), getvariable('model') || '/input', getvariable('model') || '/output');
+    comment on macro row_in_view is 'whether SET VARIABLE model leaves a row in view, in a file that is in view';
     create macro model_in_view(model_key) as
-        row_in_view(model_key)
-        and (
-            getvariable('series') is null
-            or list_contains(
-                keys_among(contents_of('series:' || escaped_name(getvariable('series')))), model_key
-            )
-        );
+        case
+            when getvariable('model') is not null then row_in_view(model_key)
+            when getvariable('series') is not null
+                then list_contains(string_split(contents_of(scope_in_view(), 2), chr({ord(MEMBER)})), model_key)
+            else true
+        end;
     comment on macro model_in_view is
-        'whether SET VARIABLE model = ''…'' (a model or a name) and series = ''…'' leave it in view; unset, all are';
-    create macro dtype_of(model_key) as case
-        when not contains({_field("contents_in_view()", 4)}, chr({ord(MEMBER)}))
-            then nullif({_field("contents_in_view()", 4)}, '')
-        else nullif({_field("contents_of('model:' || escaped_name(model_key))", 4)}, '')
-    end;
+        'whether SET VARIABLE model = ''…'' (a model or a name), or else series = ''…'', leaves this model in view';
+    create macro dtype_of(model_key) as
+        case
+            when not contains(contents_of(scope_in_view(), 3), chr({ord(MEMBER)}))
+                then nullif(contents_of(scope_in_view(), 3), '')
+            else nullif(contents_of('model:' || model_key, 3), '')
+        end;
     comment on macro dtype_of is 'the storage type of a model in view: bf16, fp16 or fp32';
     create macro table_names() as [{", ".join(quoted(table.name) for table in TABLES)}];
     comment on macro table_names is
@@ -186,17 +147,17 @@ def _table_view(table: Table, lacking: Mapping[str, bool]) -> str:
 
 def _source(table: Table, lacking: Mapping[str, bool]) -> str:
     """Return where a view's rows come from."""
-    if table.name == "models":
+    letter = quoted(LETTERS[table.name])
+    if table.name == MODELS.name:
         # Of all models, in one file. It says what there is to narrow to, so it alone isn't narrowed.
-        file = "catalog_root() || '/' || " + _field("contents_of('catalog')", 1)
-        any_model = f"is_among(contents_of('all'), {quoted(LETTERS[table.name])})"
-        return f"from read_parquet({file}, hive_partitioning = false) as stored\nwhere {any_model}"
-    files = f"files_in_view({quoted(table.name)}, {quoted(LETTERS[table.name])})"
+        files, there, narrowed = "catalog_root() || '/' || contents_of('models', 1)", "contents_of('all', 0)", ""
+    else:
+        files = f"files_of(scope_in_view(), {quoted(table.name)}, {letter})"
+        there, narrowed = "contents_of(scope_in_view(), 0)", " and row_in_view(model)"
     options = "hive_partitioning = false"
-    if lacking:
+    if lacking and narrowed:
         # The one without rows has every column, whatever files are in view.
-        files = f"list_append({files}, file_without_rows({quoted(table.name)}))"
+        files = f"list_concat({files}, files_of('none', {quoted(table.name)}, {letter}))"
         options += ", union_by_name = true"
-    # Where there is no file, DuckDB knows at once that there are no rows, and asks nothing else.
-    there = f"is_among(contents_in_view(), {quoted(LETTERS[table.name])})"
-    return f"from read_parquet({files}, {options}) as stored\nwhere {there} and row_in_view(model)"
+    # Where there is no file but the one without rows, DuckDB knows at once that there are none, and asks nothing else.
+    return f"from read_parquet({files}, {options}) as stored\nwhere contains({there}, {letter}){narrowed}"

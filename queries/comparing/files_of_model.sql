@@ -3,18 +3,15 @@
 -- the files of these. The model is a constant: DuckDB wants to know files beforehand.
 -- noqa: disable=LT02
 create macro files_of_model(model_key, table_name) as
-    files_or_none(
-        files_among(
-            contents_of('model:' || escaped_name(coalesce(model_key, ''))),
-            table_name,
-            -- The letter that the contents have for a table, by its place.
-            substr(
-                'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ',
-                list_position(table_names(), table_name),
-                1
-            )
-        ),
-        table_name
+    files_of(
+        'model:' || coalesce(model_key, ''),
+        table_name,
+        -- The letter that the contents have for a table, by its place.
+        substr(
+            'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ',
+            list_position(table_names(), table_name),
+            1
+        )
     );
 
 comment on macro files_of_model is
