@@ -105,11 +105,8 @@ def listing(
         there = {letter for own in held.values() for letter in own}
         held[definitions] = "".join(letter for letter in every if letter not in there)
         keys = [] if scope == "all" else [row["model"] for row in rows]
-        fields = [
-            "".join(sorted(there)),
-            *_members((map(PART.join, held.items()), keys, {row["dtype"] for row in rows})),
-        ]
-        records.append([_plain(scope), *fields])
+        members = map(PART.join, held.items()), keys, sorted({row["dtype"] for row in rows})
+        records.append([_plain(scope), "".join(sorted(there)), *map(MEMBER.join, members)])
     records.append(["none", "", PART.join((definitions, every)), "", ""])
     return "".join(RECORD + FIELD.join(record) for record in records) + RECORD
 

@@ -16,6 +16,8 @@ from .model_files import CONFIG, is_pickled, read_json
 from .recognise import Tensors, choose, lookup
 
 BARE_TENSOR = "W"
+# ASCII's own, which the catalog's database has between names.
+SEPARATORS = frozenset("\x1c\x1d\x1e\x1f")
 SAFETENSORS = ".safetensors"
 
 MATRICES = ("input", "output", "both")
@@ -155,8 +157,10 @@ def _tokenizer(option: str | None) -> Path | None:
 
 
 def _check_name(name: str | None) -> None:
-    if name is not None and (not name.strip() or name.encode(errors="ignore").decode() != name):
-        raise CatalogError(f"`name={name!r}`: empty, or no Unicode text; give another")
+    if name is None:
+        return
+    if not name.strip() or name.encode(errors="ignore").decode() != name or not SEPARATORS.isdisjoint(name):
+        raise CatalogError(f"`name={name!r}`: empty, no Unicode text, or with ASCII's separators; give another")
 
 
 def local_path(text: str) -> Path:
