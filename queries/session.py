@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from token_catalog.catalog import paths
-from token_catalog.catalog.errors import CatalogError
+from token_catalog.catalog.errors import CatalogError, listed
 from token_catalog.catalog.quoting import quoted
 from token_catalog.catalog.state import pinned, read_state, require
 
@@ -33,7 +33,13 @@ _SHELL = "duckdb"
 
 
 def run_query(
-    catalog: Path, query: str, *, format_: str = "table", output: Path | None = None, model: str | None = None
+    catalog: Path,
+    query: str,
+    *,
+    format_: str = "table",
+    output: Path | None = None,
+    model: str | None = None,
+    series: str | None = None,
 ) -> None:
     """Run SQL on a catalog, and write the last statement's rows to stdout, or to a file in one of FORMATS.
 
@@ -43,7 +49,7 @@ def run_query(
         raise CatalogError(f"`format_={format_}`: unknown; one of {', '.join(FORMATS)}")
     if format_ == "parquet" and output is None and sys.stdout.isatty():
         raise CatalogError("`format_=parquet` is not for a terminal; `output=FILE` says where it goes")
-    with asked(catalog, model) as connection:
+    with asked(catalog, model, series) as connection:
         statements = connection.extract_statements(query)
         if not statements:
             raise CatalogError("no query; try `sql('from help')`")
@@ -52,16 +58,16 @@ def run_query(
         _write_answer(connection, _bare(statements[-1].query), format_, output)
 
 
-def open_shell(catalog: Path, model: str | None = None) -> int:
-    """Open the DuckDB shell on a catalog, narrowed to a model or not; return its exit code."""
+def open_shell(catalog: Path, model: str | None = None, series: str | None = None) -> int:
+    """Open the DuckDB shell on a catalog, narrowed to a model, a series or neither; return its exit code."""
     executable = find_shell()
     # Ctrl-C is the shell's, to stop a query: it ends neither the shell nor what waits for it here.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda number, frame: None)
-    catalog = _checked(catalog, model)
+    catalog = _checked(catalog, model, series)
     with pinned(catalog) as database, _private_copy(database) as copy:
         script = copy.with_name("init.sql")
-        script.write_text(_attaching(copy, catalog, model), encoding="utf-8")
+        script.write_text(_attaching(copy, catalog, model, series), encoding="utf-8")
         return subprocess.call([executable, "-init", str(script)])
 
 
@@ -74,55 +80,63 @@ def find_shell() -> str:
     return shell
 
 
-def connect(catalog: Path, model: str | None = None) -> "duckdb.DuckDBPyConnection":
-    """Return a DuckDB connection to a private copy of a catalog, narrowed to a model or not.
+def connect(catalog: Path, model: str | None = None, series: str | None = None) -> "duckdb.DuckDBPyConnection":
+    """Return a DuckDB connection to a private copy of a catalog, narrowed to a model, a series or neither.
 
     The files that it reads stay on the disk until it is closed or dropped. A `cursor()` of it is a connection of
     DuckDB's own making: it is not narrowed, and keeps nothing on the disk.
     """
-    catalog = _checked(catalog, model)
+    catalog = _checked(catalog, model, series)
     with ExitStack() as stack:
-        connection = _open_copy(stack.enter_context(pinned(catalog)), catalog, model)
+        connection = _open_copy(stack.enter_context(pinned(catalog)), catalog, model, series)
         _hold(connection, stack.pop_all())
         return connection
 
 
 @contextmanager
-def connected(catalog: Path, model: str | None = None) -> "Iterator[duckdb.DuckDBPyConnection]":
+def connected(
+    catalog: Path, model: str | None = None, series: str | None = None
+) -> "Iterator[duckdb.DuckDBPyConnection]":
     """Yield a connection as `connect` returns it, for the block only, and so without NumPy, which is slow to import."""
-    catalog = _checked(catalog, model)
-    with pinned(catalog) as database, _open_copy(database, catalog, model) as connection:
+    catalog = _checked(catalog, model, series)
+    with pinned(catalog) as database, _open_copy(database, catalog, model, series) as connection:
         yield connection
 
 
 @contextmanager
-def asked(catalog: Path, model: str | None = None) -> "Iterator[duckdb.DuckDBPyConnection]":
+def asked(catalog: Path, model: str | None = None, series: str | None = None) -> "Iterator[duckdb.DuckDBPyConnection]":
     """Yield a connection as `connected` does; what DuckDB refuses in the block is a CatalogError."""
     import duckdb
 
     try:
-        with connected(catalog, model) as connection:
+        with connected(catalog, model, series) as connection:
             yield connection
     except duckdb.Error as error:
         raise CatalogError(str(error)) from None
 
 
-def _checked(catalog: Path, model: str | None) -> Path:
-    """Return a catalog's absolute path; CatalogError where there is none, or no such model in it."""
+def _checked(catalog: Path, model: str | None, series: str | None) -> Path:
+    """Return a catalog's absolute path; CatalogError where there is none, or no such model or series in it."""
     catalog = require(catalog)
     if model is not None:
         read_state(catalog).named(model)
+    if series is not None:
+        from token_catalog.catalog.publish import catalogued  # pyarrow, which takes a while
+
+        there = sorted({name for name in catalogued(catalog)["series"].to_pylist() if name is not None})
+        if series not in there:
+            raise CatalogError(f"'{series}': no such series; the catalog has: {listed(there) if there else 'none'}")
     return catalog
 
 
-def _open_copy(database: Path, catalog: Path, model: str | None) -> "duckdb.DuckDBPyConnection":
+def _open_copy(database: Path, catalog: Path, model: str | None, series: str | None) -> "duckdb.DuckDBPyConnection":
     """Return a connection to a copy of a catalog's database; the copy's file is deleted once DuckDB has it open."""
     import duckdb
 
     connection = duckdb.connect(":memory:")
     try:
         with _private_copy(database) as copy:
-            connection.execute(_attaching(copy, catalog, model))
+            connection.execute(_attaching(copy, catalog, model, series))
     except BaseException:
         connection.close()
         raise
@@ -136,8 +150,8 @@ def _private_copy(database: Path) -> Iterator[Path]:
         yield Path(shutil.copyfile(database, Path(folder, paths.DATABASE)))
 
 
-def _attaching(copy: Path, catalog: Path, model: str | None) -> str:
-    """Return the script that attaches a copy of a catalog's database and narrows it to a model, or not."""
+def _attaching(copy: Path, catalog: Path, model: str | None, series: str | None) -> str:
+    """Return the script that attaches a copy of a catalog's database and narrows it to a model, a series or neither."""
     # Read-only, so that nobody loses what they'd create in a copy; a database of one's own can be attached.
     lines = [
         f"attach {quoted(str(copy))} as catalog (read_only);",
@@ -146,6 +160,8 @@ def _attaching(copy: Path, catalog: Path, model: str | None) -> str:
     ]
     if model is not None:
         lines.append(f"set variable model = {quoted(model)};")
+    if series is not None:
+        lines.append(f"set variable series = {quoted(series)};")
     return "\n".join(lines) + "\n"
 
 

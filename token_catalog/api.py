@@ -34,10 +34,12 @@ def open(catalog: str | Path | None = None) -> "Catalog":  # noqa: A001 (token_c
     return Catalog((default_catalog() if catalog is None else Path(catalog).expanduser()).absolute())
 
 
-def connect(catalog: str | Path | None = None, model: str | None = None) -> "duckdb.DuckDBPyConnection":
+def connect(
+    catalog: str | Path | None = None, model: str | None = None, series: str | None = None
+) -> "duckdb.DuckDBPyConnection":
     """Return a DuckDB connection on a private copy of a catalog's database, with its views and macros in place.
 
-    `model` (a model, or a name with several) narrows every view but `models`. Others may publish meanwhile: the
+    `model` (a model, or a name with several), or else `series`, narrows every view but `models`. Others may publish meanwhile: the
     connection goes on with the state that it opened. Its `cursor()` begins without all this: connect a second time
     instead. CatalogError where there is no such catalog or model.
 
@@ -47,7 +49,7 @@ def connect(catalog: str | Path | None = None, model: str | None = None) -> "duc
     >>> connection.sql("select token_id, norm from features order by norm limit 1").df().columns.tolist()
     ['token_id', 'norm']
     """
-    return open(catalog).connect(model)
+    return open(catalog).connect(model, series)
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,11 @@ class Catalog:
         read_state(require(self.path)).named(name)
         return Model(self, name)
 
-    def connect(self, model: str | None = None) -> "duckdb.DuckDBPyConnection":
+    def connect(self, model: str | None = None, series: str | None = None) -> "duckdb.DuckDBPyConnection":
         """Return a DuckDB connection, as `token_catalog.connect` does."""
         from token_catalog.queries.session import connect
 
-        return connect(self.path, model)
+        return connect(self.path, model, series)
 
     def files(self, table: str) -> list[Path]:
         """Return the current Parquet files of a table, one for each model that has it, for other tools to read.

@@ -46,6 +46,9 @@ ThresholdOption = Annotated[
 DeviceOption = Annotated[
     str, typer.Option(help="auto, cuda, mps or cpu: where to compute (MPS has no fp64, so the CPU does it there).")
 ]
+SeriesOption = Annotated[
+    str | None, typer.Option(help="Narrow every view but models to this series.", show_default=False)
+]
 ProfileOption = Annotated[bool, typer.Option("--profile", help="Print seconds per stage and peak memory to stderr.")]
 
 
@@ -290,6 +293,7 @@ def rebuild(catalog: CatalogOption) -> None:
 def shell(
     catalog: CatalogOption,
     model: Annotated[str | None, typer.Argument(help="Narrow every view but models to this model, or name.")] = None,
+    series: SeriesOption = None,
 ) -> None:
     """Open the DuckDB shell on the catalog, on a copy, so that nobody is locked out; `from help` says what there is.
 
@@ -299,7 +303,7 @@ def shell(
     """
     from token_catalog.queries.session import open_shell
 
-    raise typer.Exit(open_shell(catalog, model))
+    raise typer.Exit(open_shell(catalog, model, series))
 
 
 @app.command()
@@ -309,6 +313,7 @@ def sql(
     format_: Annotated[str, typer.Option("--format", help="table, csv, json or parquet.")] = "table",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A file instead of stdout.")] = None,
     model: Annotated[str | None, typer.Option(help="Narrow every view but models to this model, or name.")] = None,
+    series: SeriesOption = None,
 ) -> None:
     """Run SQL on the catalog.
 
@@ -318,7 +323,7 @@ def sql(
     """
     from token_catalog.queries.session import run_query
 
-    run_query(catalog, query, format_=format_, output=output, model=model)
+    run_query(catalog, query, format_=format_, output=output, model=model, series=series)
 
 
 @app.command()

@@ -8,6 +8,7 @@ import pytest
 from tests.support.crash import contents, leftovers, publish, publish_pack
 from tests.support.helpers import in_shell, rows
 from token_catalog.catalog import paths
+from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.publish import catalogued, rebuild, remove
 from token_catalog.catalog.state import read_state, table_files
 from token_catalog.queries.session import connected
@@ -126,3 +127,13 @@ def test_definitions_that_are_lost_are_made_again(catalog: Path) -> None:
     publish(catalog, {"later": 2})
     assert contents(catalog)["later"] == 2
     assert len([*(catalog / paths.DEFINITIONS).iterdir()]) == 1
+
+
+def test_a_connection_is_narrowed_to_a_series(catalog: Path) -> None:
+    with connected(catalog, series="run") as connection:
+        assert connection.execute(COUNTED).fetchall() == sorted(STEPS.items())
+    with (
+        pytest.raises(CatalogError, match="'sprint': no such series; the catalog has: other, run"),
+        connected(catalog, series="sprint"),
+    ):
+        pass
