@@ -68,7 +68,7 @@ class Staging:
     def __init__(self, catalog: Path, folder: Path) -> None:
         """Use a staging folder that `staging` made."""
         self.catalog = catalog
-        self._folder = folder
+        self.folder = folder
         self.versions: dict[str, Version] = {}
         self._changed: dict[str, Version] = {}
 
@@ -88,13 +88,19 @@ class Staging:
 
         `add` says which they are. They must be of one series, or of none: `SET VARIABLE series` sees whole files.
         """
-        folder = self._folder / paths.MODELS_FOLDER / paths.slug(name) / version_name(self._folder)
+        folder = self.folder / paths.MODELS_FOLDER / paths.slug(name) / version_name(self.folder)
         folder.mkdir(parents=True)
         return folder
 
     def add(self, model: str, name: str, folder: Path) -> None:
         """Say that a folder of `pack` has the tables of a model, whose name is given beside its key."""
-        self.versions[model] = Version(name, folder.relative_to(self._folder).as_posix())
+        self.versions[model] = Version(name, folder.relative_to(self.folder).as_posix())
+
+    def take_back(self, before: Mapping[str, Version]) -> None:
+        """Delete the versions that were not there `before`, which is a copy of `versions`."""
+        for folder in {version.folder for version in self.versions.values()} - {v.folder for v in before.values()}:
+            shutil.rmtree(self.folder / folder, ignore_errors=True)
+        self.versions = dict(before)
 
     def publish(self, *, replace: bool) -> None:
         """Make every version written here the current one of its model, all in one swap.
@@ -115,14 +121,14 @@ class Staging:
             if model not in self._changed:
                 folders.setdefault(version.folder, {})[model] = version.name
         for folder, names in folders.items():
-            _seal(self._folder / folder, names)
+            _seal(self.folder / folder, names)
 
     def share(self, state: State) -> None:
         """Link the tables that changed versions have in common with what they change, and seal these."""
         for model, before in self._changed.items():
             if state.models.get(model) != before:
                 raise CatalogError(f"{model}: was replaced or removed in the meantime; nothing was changed: try again")
-            folder = self._folder / self.versions[model].folder
+            folder = self.folder / self.versions[model].folder
             take_over(self.catalog / before.folder, folder, {model})
             _seal(folder, {model: before.name})
 
@@ -140,7 +146,7 @@ class Staging:
         for folder in self.folders():
             destination = self.catalog / folder
             destination.parent.mkdir(parents=True, exist_ok=True)
-            (self._folder / folder).rename(destination)
+            (self.folder / folder).rename(destination)
             sync_file(destination.parent)
         sync_file(self.catalog / paths.MODELS_FOLDER)
 

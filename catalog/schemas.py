@@ -86,7 +86,12 @@ MODELS = Table(
         Column("n_vocab", pa.int32(), "entries of the tokenizer (0 without one)"),
         Column("n_nonfinite", pa.int32(), "rows with a NaN or an infinity: their features are NULL"),
         Column("tensor_sha256", pa.string(), "SHA-256 of the tensor's stored bytes (row-major, little-endian)"),
-        Column("north_pc", pa.int32(), "principal component that points to latitude +90° (negative: flipped)"),
+        Column(
+            "north_pc",
+            pa.int32(),
+            "principal component that points to latitude +90° (negative: flipped); in a series that shares a sky, of "
+            "series_frames.frame_of",
+        ),
         Column("meridian_pc", pa.int32(), "principal component at latitude 0°, longitude 0° (negative: flipped)"),
         Column("equinox_pc", pa.int32(), "principal component at latitude 0°, longitude +90° (negative: flipped)"),
         Column("causal_epsilon", pa.float64(), "ε of features.causal_norm; NULL where the recipe has no [causal]"),

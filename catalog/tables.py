@@ -65,6 +65,10 @@ class TableWriter:
         """Append rows, given every column but `model`."""
         self._writer.write_table(_arrow_table(self._schema, self._model, columns), row_group_size=ROW_GROUP)
 
+    def write_rows(self, rows: pa.Table) -> None:
+        """Append rows with all their columns, of any models, as one row group."""
+        self._writer.write_table(rows.cast(self._schema), row_group_size=max(1, len(rows)))
+
     def __enter__(self) -> Self:
         return self
 

@@ -6,12 +6,19 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from token_catalog.catalog import schemas
 from token_catalog.catalog.tables import TableWriter
 
 from .report import Report
+
+
+class RowWriter(AbstractContextManager["RowWriter"], Protocol):
+    """What a table's rows are written with, in parts."""
+
+    def write(self, columns: Mapping[str, Any]) -> None:
+        """Append rows, given every column but `model`."""
 
 
 @dataclass
@@ -35,7 +42,7 @@ class NewVersion:
         """Add the time spent inside to a stage."""
         return self.report.stage(name)
 
-    def writer(self, table: schemas.Table) -> TableWriter:
+    def writer(self, table: schemas.Table) -> RowWriter:
         """Return a writer of a table, for rows that come in parts."""
         provenance = {key: value for key, value in self.about.items() if key != "ingested_at"}
         return TableWriter(self.folder, table, self.model, json.dumps(provenance))

@@ -24,6 +24,14 @@ class Report:
         """Note what a user would want to know of a model."""
         self.notes.append(f"{model}: {text}")
 
+    def add(self, other: "Report", models: Iterable[str]) -> None:
+        """Add what another tells of some models."""
+        self.models += models
+        self.notes += other.notes
+        self.warnings += other.warnings
+        for stage, seconds in other.seconds.items():
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Add the time spent inside to a stage."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from dataclasses import replace as with_changes
 from datetime import UTC, datetime
 from functools import partial
@@ -35,13 +35,14 @@ from .lattice.link import MOST_STEPS, lattice_columns
 from .linkage.link import link
 from .new_version import NewVersion
 from .recipe.entries import conditions
-from .recipe.recipe import AXES, LinkageDistances, Recipe, errors_from
+from .recipe.recipe import AXES, DISTANCES, LinkageDistances, Recipe, errors_from
 from .recipe.shipping import recipe_for
 from .references.matrix_view import MatrixView
 from .references.resolve import check_texts, check_vectors
 from .references.score_recipe import ScoredRecipe, ScoringContext, score_recipe
 from .references.token_files import read_token_files
 from .report import Report, progress_bar
+from .shared_sky import SharedSky, axes_of, write_shared
 from .source.matrix import Matrix
 from .source.resolve import Source, SourceOptions, resolve_source
 from .source.vocabulary import Token, load_vocabulary, require_rows, token_columns
@@ -50,11 +51,21 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
+class Place:
+    """A matrix's place in a series: its step, and its role where it isn't the weights themselves."""
+
+    series: str | None = None
+    step: int | None = None
+    role: str | None = None
+
+
+@dataclass(frozen=True)
 class Job:
     """What the matrices of one ingest have in common.
 
     `vocabulary` is None without a tokenizer; `borrowed` are axes of frames that are other models'; `native` is the
-    device whose own bf16 products are told.
+    device whose own bf16 products are told. `place` is what `models` has of a series; `shared` returns the sky that a
+    matrix of this kind (input, output or tied) takes from its series, None where it has its own.
     """
 
     source: Source
@@ -64,6 +75,19 @@ class Job:
     device: torch.device
     native: torch.device
     with_vectors: bool
+    place: Place = Place()
+    shared: Callable[[str | None], SharedSky | None] = lambda matrix: None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How to ingest a source: distances `linked` go before the recipe's, and without a recipe the source's own is."""
+
+    recipe: Recipe | None = None
+    linked: LinkageDistances = field(default_factory=LinkageDistances)
+    device: str = "auto"
+    with_vectors: bool = True
+    with_tokenizer: bool = True
 
 
 def ingest(
@@ -84,26 +108,54 @@ def ingest(
     catalog is as it was.
     """
     report = Report()
-    asked = asked or LinkageDistances()
-    (recipe or Recipe()).linked(asked)  # refused before anything is fetched
-    where, native = fp64_device(device), native_device(device)
+    job = prepare(
+        catalog,
+        source,
+        options,
+        Asked(recipe, asked or LinkageDistances(), device, with_vectors, with_tokenizer),
+        report,
+    )
+    refuse_taken(catalog, job.source, replace=replace)
+    with staging(catalog) as area:
+        for model, (role, matrix) in job.source.matrices.items():
+            new = NewVersion(model, area.version(model, job.source.name), {}, report)
+            with enough_memory(model):
+                ingest_matrix(job, new, role, matrix)
+        with report.stage("publish"):
+            area.publish(replace=replace)
+    report.models = list(job.source.matrices)
+    return report
+
+
+def prepare(
+    catalog: Path,
+    source: str,
+    options: SourceOptions,
+    asked: Asked,
+    report: Report,
+    load: Callable[[Path], dict[int, Token]] = load_vocabulary,
+) -> Job:
+    """Find a source's matrices, recipe and tokenizer, and refuse what can be refused before any work is done.
+
+    `load` returns the entries of the tokenizer in a folder.
+    """
+    (asked.recipe or Recipe()).linked(asked.linked)  # refused before anything is fetched
+    where, native = fp64_device(asked.device), native_device(asked.device)
     with report.stage("source"):
         resolved = resolve_source(source, options)
     report.warnings += resolved.warnings
-    recipe = (recipe or _recipe_of(resolved, report)).linked(asked)
-    borrowed = _refuse_early(catalog, resolved, recipe, replace=replace)
+    recipe = (asked.recipe or _recipe_of(resolved, report)).linked(asked.linked)
+    borrowed = _refuse_early(catalog, resolved, recipe)
     with report.stage("tokenizer"):
-        vocabulary = _vocabulary(resolved) if with_tokenizer else None
-    job = Job(resolved, vocabulary, recipe, borrowed, where, native, with_vectors)
-    with staging(catalog) as area:
-        for model, (role, matrix) in resolved.matrices.items():
-            new = NewVersion(model, area.version(model, resolved.name), {}, report)
-            with enough_memory(model):
-                _ingest_matrix(job, new, role, matrix)
-        with report.stage("publish"):
-            area.publish(replace=replace)
-    report.models = list(resolved.matrices)
-    return report
+        vocabulary = _vocabulary(resolved, load) if asked.with_tokenizer else None
+    return Job(resolved, vocabulary, recipe, borrowed, where, native, asked.with_vectors)
+
+
+def refuse_taken(catalog: Path, source: Source, *, replace: bool) -> None:
+    """Raise CatalogError where a source's models are there, unless they are to be replaced."""
+    taken = conflicts(read_state(catalog), dict.fromkeys(source.matrices, source.name))
+    if taken and not replace:
+        raise already_there(taken)
 
 
 def _recipe_of(source: Source, report: Report) -> Recipe:
@@ -117,7 +169,7 @@ def _recipe_of(source: Source, report: Report) -> Recipe:
     return with_changes(recipe, origin=origin)
 
 
-def _refuse_early(catalog: Path, source: Source, recipe: Recipe, *, replace: bool) -> dict[tuple[str, str], Floats]:
+def _refuse_early(catalog: Path, source: Source, recipe: Recipe) -> dict[tuple[str, str], Floats]:
     """Refuse what can be refused before any work is done; return the axes that frames have from other models."""
     with errors_from(recipe.origin):
         for _, matrix in source.matrices.values():
@@ -126,27 +178,26 @@ def _refuse_early(catalog: Path, source: Source, recipe: Recipe, *, replace: boo
             read_token_files(recipe, matrix.n_tokens)
         check_conditions(conditions(recipe.clusters))
         widths = {matrix.n_dims for _, matrix in source.matrices.values()}
-        borrowed = {axis: vector for n in widths for axis, vector in borrow(catalog, recipe.frames, n).items()}
-    taken = conflicts(read_state(catalog), dict.fromkeys(source.matrices, source.name))
-    if taken and not replace:
-        raise already_there(taken)
-    return borrowed
+        return {axis: vector for n in widths for axis, vector in borrow(catalog, recipe.frames, n).items()}
 
 
-def _vocabulary(source: Source) -> dict[int, Token]:
+def _vocabulary(source: Source, load: Callable[[Path], dict[int, Token]]) -> dict[int, Token]:
     if source.tokenizer is None:
         raise CatalogError(
             f"{source.source}: a bare matrix has no tokenizer; give one with `tokenizer=`, or `with_tokenizer=False`"
         )
-    vocabulary = load_vocabulary(source.tokenizer)
+    vocabulary = load(source.tokenizer)
     for _, matrix in source.matrices.values():
         require_rows(vocabulary, matrix.n_tokens)
     return vocabulary
 
 
-def _ingest_matrix(job: Job, new: NewVersion, role: str | None, matrix: Matrix) -> None:
+def ingest_matrix(job: Job, new: NewVersion, role: str | None, matrix: Matrix) -> None:
     """Write every table of one matrix: W from the file to the scores, the recipe from TOML to the tables."""
     tokens = token_columns(job.vocabulary or {}, matrix.n_tokens)
+    shared = job.shared(role)
+    if shared:
+        shared.check(matrix.n_tokens, matrix.n_dims)
     with errors_from(job.recipe.origin):  # before any work is done
         recipe, members = read_token_files(job.recipe, matrix.n_tokens)
         check_texts(recipe.references, tokens)
@@ -159,16 +210,20 @@ def _ingest_matrix(job: Job, new: NewVersion, role: str | None, matrix: Matrix) 
         with new.stage("components"), errors_from(recipe.origin):
             components = oriented_components(rows, scanned, recipe.sky)
         with new.stage("sky"):
-            features = feature_columns(rows, scanned, components, recipe)
+            features = feature_columns(rows, scanned, components, recipe, shared.axes if shared else None)
+            sky = shared.axes if shared else axes_of(components, recipe.sky)
         W = rows.whole()
         with new.stage("linkage"):
-            linked = link(W, scanned.digests, components.vectors, features, recipe.linkage)
+            distances = shared.linked(recipe.linkage) if shared else recipe.linkage
+            linked = link(W, scanned.digests, components.vectors, features, distances)
+            if shared and distances != recipe.linkage:
+                linked = with_changes(linked, chosen=linked.chosen.with_rule(f"as {shared.frame_of}", DISTANCES))
         for note in linked.notes(new.model):
             new.note(note)
         features |= linked.columns
         with new.stage("lattice"):
             lattice = lattice_columns(W, features["duplicate_of"]) if matrix.dtype == "bf16" else None
-        view = _view(new.model, W, features, tokens, components, recipe)
+        view = _view(new.model, W, features, tokens, components, sky)
         with errors_from(recipe.origin):
             scored = score_recipe(recipe, view, ScoringContext(job.native, new.stage, new.note), members=members)
             _place_frames(job, new, view, scored)
@@ -186,9 +241,11 @@ def _ingest_matrix(job: Job, new: NewVersion, role: str | None, matrix: Matrix) 
         _write_dimensions(new, matrix, values, components)
         _write_components(new, components)
         new.write(schemas.TOKENS, tokens)
+        if job.place.series is not None:
+            write_shared(new, shared.frame_of if shared else new.model, sky)
         new.about["ingested_at"] = datetime.now(UTC).replace(tzinfo=None)
         new.write_models()
-    new.report.warnings += [f"{new.model}: {warning}" for warning in _warnings(job, matrix, scanned, components)]
+    new.report.warnings += [f"{new.model}: {warning}" for warning in _warnings(job, role, matrix, scanned, components)]
 
 
 def _view(
@@ -197,7 +254,7 @@ def _view(
     features: Mapping[str, Any],
     tokens: Mapping[str, Any],
     components: PrincipalComponents,
-    recipe: Recipe,
+    sky: Floats,
 ) -> MatrixView:
     """Return the matrix as references see it."""
     return MatrixView(
@@ -205,7 +262,7 @@ def _view(
         as_rows(schemas.FEATURES, model, features),
         lambda: as_rows(schemas.TOKENS, model, tokens),
         lambda: components.vectors,
-        recipe.sky.axes(),
+        lambda: sky,
     )
 
 
@@ -218,9 +275,7 @@ def _about(job: Job, role: str | None, matrix: Matrix, scanned: Scan) -> dict[st
         "revision": job.source.revision,
         "tensor": matrix.tensor,
         "matrix": role,
-        "series": None,
-        "step": None,
-        "role": None,
+        **asdict(job.place),
         "dtype": matrix.dtype,
         "n_tokens": matrix.n_tokens,
         "n_dims": matrix.n_dims,
@@ -313,7 +368,9 @@ def _go_on(stop: Event) -> None:
         raise CatalogError("stopped")
 
 
-def _warnings(job: Job, matrix: Matrix, scanned: Scan, components: PrincipalComponents) -> Iterator[str]:
+def _warnings(
+    job: Job, role: str | None, matrix: Matrix, scanned: Scan, components: PrincipalComponents
+) -> Iterator[str]:
     """Yield what a user should know of a matrix before trusting its numbers."""
     if scanned.n_nonfinite:
         yield (
@@ -327,7 +384,8 @@ def _warnings(job: Job, matrix: Matrix, scanned: Scan, components: PrincipalComp
             f"W has {matrix.n_tokens:,} rows but the tokenizer has {len(job.vocabulary):,} entries; "
             "rows without one get kind 'missing'"
         )
-    degenerate = [f"PC{abs(axis)}" for axis in job.recipe.sky.axes() if components.degenerate(abs(axis))]
+    own = () if job.shared(role) else job.recipe.sky.axes()
+    degenerate = [f"PC{abs(axis)}" for axis in own if components.degenerate(abs(axis))]
     if degenerate:
         yield (
             f"sky axes with an equal eigenvalue beside theirs: {', '.join(degenerate)}; "

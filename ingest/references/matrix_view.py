@@ -17,14 +17,14 @@ class MatrixView:
     """A matrix with what was found of it; what few references need is read when it is asked for.
 
     `W` (n_tokens, n_dims) as stored; `features` and `tokens`, those tables; `components` (n_dims, n_dims), in rows;
-    `axes`, the components of the x, y and z axes, negative where flipped.
+    `sky`, the axes x, y and z `(3, n_dims)`.
     """
 
     W: Tensor
     features: pa.Table
     tokens: Callable[[], pa.Table]
     components: Callable[[], Floats]
-    axes: tuple[int, int, int]
+    sky: Callable[[], Floats]
 
     def finite(self, ids: Ids | None = None) -> Ids:
         """Return those of some tokens, or of all, whose rows are finite; CatalogError where there is none."""

@@ -161,11 +161,7 @@ def _direction(matrix: MatrixView, lat: float, lon: float) -> Floats:
     """Return the unit vector that points to a place on the sky (notebook 1.4a)."""
     up, around = math.radians(lat), math.radians(lon)
     place = (math.cos(up) * math.cos(around), math.cos(up) * math.sin(around), math.sin(up))
-    components = matrix.components()
-    direction: Floats = sum(
-        part * math.copysign(1.0, axis) * components[abs(axis) - 1]
-        for part, axis in zip(place, matrix.axes, strict=True)
-    )
+    direction: Floats = sum(part * axis for part, axis in zip(place, matrix.sky(), strict=True))
     unit: Floats = direction / np.linalg.norm(direction)
     return unit
 

@@ -1,7 +1,7 @@
 """What a catalog costs as it grows: publishing one more, opening it, and questions of one model, one run and all.
 
-`python -m tests.benchmarks.growth 1 10 100 1000`: a catalog of so many models of 2,000 x 64, each a copy of one that was
-ingested, 25 steps of a run to a version folder, as a batch writes them. Seconds, each the median of five in one process.
+`python -m tests.benchmarks.growth 1 10 100 1000`: a catalog of so many models of 2,000 x 64, each a copy of one
+that was ingested, 25 steps of a run to a version folder, as a batch writes them. Seconds, medians of five in one process.
 """
 
 import statistics
@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -92,7 +91,8 @@ def _write(area: Staging, tables: dict[str, pa.Table], series: str, steps: range
 def _with_values(rows: pa.Table, values: dict[str, object]) -> pa.Table:
     for name, value in values.items():
         at = rows.schema.get_field_index(name)
-        rows = rows.set_column(at, rows.schema.field(at), pa.array(np.repeat(value, len(rows)).tolist(), rows.schema.field(at).type))
+        field = rows.schema.field(at)
+        rows = rows.set_column(at, field, pa.repeat(pa.scalar(value, field.type), len(rows)))
     return rows
 
 

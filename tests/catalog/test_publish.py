@@ -280,7 +280,7 @@ def test_what_others_keep_in_the_folder_is_let_be(tmp_path: Path) -> None:
 def test_a_name_that_was_taken_meanwhile_is_refused_at_the_last_moment(
     catalog: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("token_catalog.ingest.run._refuse_early", lambda *_, **__: None)
+    monkeypatch.setattr("token_catalog.ingest.run.refuse_taken", lambda *_, **__: None)
     before = snapshot(catalog)
     with pytest.raises(CatalogError, match="'a': already in the catalog; `replace=True`"):
         ingest_bare(catalog, W, "a")

@@ -1,0 +1,184 @@
+"""A batch: many sources, in turn or by several workers, published as they come; what fails is told at the end.
+
+Each model is published whole or not at all, and small ones of a series a few seconds' worth at a time. A batch that was
+ended at any moment is begun again by the same command, which passes over what is there.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from token_catalog.catalog.errors import CatalogError
+from token_catalog.catalog.publish import Staging, prepare, publish_together, staging
+
+from ..report import Report
+from . import plan
+from .entries import Entry, check_entries
+from .work import Done, Settings, Task, forget, work
+from .workers import DiedError, Workers
+
+# How long what is ready waits for more, so that a swap is at most every so many seconds.
+SWAP_SECONDS = 3.0
+
+# Told of every entry that is done: how many are, of how many, and the last one's source.
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass
+class BatchReport(Report):
+    """What a batch did: `models` that it published, those `passed_over` as they were there, and what failed, and why.
+
+    A failure is the place that the source was asked for (the source itself, or a list and its line), and a message.
+    """
+
+    passed_over: list[str] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+
+
+def ingest_many(
+    settings: Settings,
+    entries: Sequence[Entry],
+    *,
+    frame_of: int | None = None,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> BatchReport:
+    """Catalogue the sources of a batch, those of a series on one sky; return what was done.
+
+    CatalogError, before anything is done, where they can't be a batch; what one source lacks is among the failures.
+    """
+    if jobs < 1:
+        raise CatalogError(f"`jobs={jobs}`: a number of workers, from 1")
+    entries = check_entries(entries)
+    prepare(settings.catalog)
+    forget()
+    batch = _Batch(settings, len(entries), progress)
+    with ExitStack() as stack:
+        workers = None
+        if jobs > 1 and len(entries) > 1:
+            workers = Workers(settings, min(jobs, len(entries)))
+            stack.callback(workers.close)
+        stack.callback(batch.close)
+        groups = plan.grouped(entries)
+        firsts = {
+            group: plan.frames_first(settings.catalog, group, members, frame_of, replace=settings.replace)
+            for group, members in groups.items()
+        }
+        for group, members in groups.items():
+            first = batch.ingest_first(firsts[group])
+            rest = [entry for entry in members if entry is not first and entry not in batch.failed]
+            tasks = [Task(part, sky_of=first.options.name if first else None) for part in plan.parts(rest, jobs)]
+            batch.do(tasks, workers)
+        batch.swap()
+    return batch.report
+
+
+class _Batch:
+    """The staging areas that are at work or wait for a swap, and what was done so far."""
+
+    def __init__(self, settings: Settings, n_entries: int, progress: Progress | None) -> None:
+        self.report = BatchReport()
+        self.failed: list[Entry] = []
+        self._settings, self._n_entries, self._progress = settings, n_entries, progress
+        self._n_done = 0
+        self._ready: list[tuple[ExitStack, Staging, Done]] = []
+        self._at_work: list[tuple[Task, ExitStack, Staging]] = []
+        self._swapped = time.monotonic()
+
+    def ingest_first(self, candidates: Sequence[Entry]) -> Entry | None:
+        """Ingest and publish the first of some entries that can be ingested: the others take their sky from it."""
+        for entry in candidates:
+            n_failures = len(self.failed)
+            self._do_here(Task([entry], first=True))
+            self.swap()
+            if len(self.failed) == n_failures:
+                return entry
+        return None
+
+    def do(self, tasks: Sequence[Task], workers: Workers | None) -> None:
+        """Do tasks, here or by workers, and publish as they come."""
+        waiting = deque(tasks)
+        while waiting or self._at_work:
+            if workers is None:
+                waiting.extendleft(self._do_here(waiting.popleft()))
+            else:
+                while waiting and workers.idle():
+                    task, stack, area = self._opened(waiting.popleft())
+                    workers.give(task, area.folder)
+                    self._at_work.append((task, stack, area))
+                for task, told in workers.ended(SWAP_SECONDS):
+                    waiting.extendleft(self._finished(task, told))
+            if time.monotonic() > self._swapped + SWAP_SECONDS:
+                self.swap()
+
+    def swap(self) -> None:
+        """Publish what is ready, in one swap."""
+        ready, self._ready = self._ready, []
+        self._swapped = time.monotonic()
+        try:
+            areas = [area for _, area, done in ready if done.versions]
+            if areas:
+                with self.report.stage("publish"):
+                    publish_together(areas, replace=self._settings.replace)
+            for _, _, done in ready:
+                self.report.add(done.report, done.report.models)
+        except CatalogError as error:  # a name that was taken meanwhile, say: none of them is there
+            self.report.failures += [(model, str(error)) for _, _, done in ready for model in done.versions]
+        finally:
+            for stack, _, _ in ready:
+                stack.close()
+
+    def close(self) -> None:
+        """Delete what is staged and wasn't published."""
+        for stack in [stack for stack, _, _ in self._ready] + [stack for _, stack, _ in self._at_work]:
+            stack.close()
+
+    def _do_here(self, task: Task) -> list[Task]:
+        """Do a task in this process; return what is left of it."""
+        task, stack, area = self._opened(task)
+        self._at_work.append((task, stack, area))
+        return self._finished(task, work(self._settings, task, area.folder))
+
+    def _opened(self, task: Task) -> tuple[Task, ExitStack, Staging]:
+        stack = ExitStack()
+        return task, stack, stack.enter_context(staging(self._settings.catalog))
+
+    def _finished(self, task: Task, told: Done | BaseException) -> list[Task]:
+        """Take over what was done of a task; return what is left of it."""
+        place = next(place for place, (known, _, _) in enumerate(self._at_work) if known is task)
+        _, stack, area = self._at_work.pop(place)
+        if isinstance(told, BaseException):
+            stack.close()
+            return self._lost(task, told)
+        area.versions = told.versions
+        self._ready.append((stack, area, told))
+        self.report.passed_over += told.passed_over
+        for entry, message in told.failures:
+            self._fail(entry, message)
+        self._tell(task.entries[: len(task.entries) - len(told.left)])
+        return [_rest(task, told.left)] if told.left else []
+
+    def _lost(self, task: Task, error: BaseException) -> list[Task]:
+        """Take a task whose worker failed: the entry that it was at is a failure, the others are left."""
+        if not isinstance(error, DiedError):
+            raise error
+        self._fail(task.entries[error.place], str(error))
+        self._tell([task.entries[error.place]])
+        left = [entry for place, entry in enumerate(task.entries) if place != error.place]
+        return [_rest(task, left)] if left else []
+
+    def _fail(self, entry: Entry, message: str) -> None:
+        self.failed.append(entry)
+        self.report.failures.append((entry.where, message))
+
+    def _tell(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            self._n_done += 1
+            if self._progress:
+                self._progress(self._n_done, self._n_entries, entry.where)
+
+
+def _rest(task: Task, left: Sequence[Entry]) -> Task:
+    return Task(left, task.first, task.sky_of)

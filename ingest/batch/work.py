@@ -1,0 +1,276 @@
+"""What a worker does: the entries of a task, one after another, into a staging area that the batch publishes.
+
+A worker may be the batch's own process, or one beside it: what goes in and comes out can be pickled.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache, partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from token_catalog.catalog.errors import CatalogError, listed
+from token_catalog.catalog.publish import Staging, catalogued, conflicts
+from token_catalog.catalog.state import State, Version, pinned
+
+from ..devices import enough_memory
+from ..new_version import NewVersion
+from ..recipe.recipe import LinkageDistances, errors_from
+from ..recipe.shipping import load_recipe
+from ..references.token_files import read_token_files
+from ..report import Report
+from ..run import Asked, Job, Place, ingest_matrix, prepare, refuse_taken
+from ..shared_sky import SharedSky, read_shared
+from ..source.matrix import Matrix
+from ..source.vocabulary import Token, load_vocabulary
+from .entries import Entry
+from .members import members_of
+from .pack import HeldVersion, Pack
+
+# What a folder of small matrices may have, and how long a worker may be at it: then it is published.
+PACK_BYTES = 64 << 20
+PACK_MODELS = 100
+PACK_SECONDS = 4.0
+# A matrix of so many bytes or more has a folder of its own.
+SMALL_BYTES = 16 << 20
+# What an ingest takes for each value of W, at most, and beside it.
+BYTES_A_VALUE, BYTES_BESIDE = 12, 400 << 20
+
+# The skies of series, for as long as a batch lives.
+_SHARED: dict[tuple[Path, str, str | None, str | None, str | None], SharedSky | None] = {}
+_ALLOCATION_FAILED = ("allocate memory", "not enough memory", "out of memory")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What goes for every entry of a batch. `most_bytes` is a worker's share of the memory, None for all."""
+
+    catalog: Path
+    linked: LinkageDistances = field(default_factory=LinkageDistances)
+    device: str = "auto"
+    replace: bool = False
+    with_vectors: bool = True
+    with_tokenizer: bool = True
+    most_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """Entries of one series and role, or of none, for one worker.
+
+    `first` says that the entry's own sky is its series'; else that is the one of the model named `sky_of`, or, where
+    this is None, the one that members in the catalog have.
+    """
+
+    entries: Sequence[Entry]
+    first: bool = False
+    sky_of: str | None = None
+
+
+@dataclass
+class Done:
+    """What a worker did of a task: versions in the staging area, what was there already, what failed, what is left."""
+
+    versions: dict[str, Version] = field(default_factory=dict)
+    passed_over: list[str] = field(default_factory=list)
+    failures: list[tuple[Entry, str]] = field(default_factory=list)
+    left: list[Entry] = field(default_factory=list)
+    report: Report = field(default_factory=Report)
+
+
+def work(settings: Settings, task: Task, folder: Path, began: Callable[[int], None] = lambda place: None) -> Done:
+    """Ingest the entries of a task into a staging folder, until that is full; `began` is told each one's place.
+
+    An entry that can't be ingested is a failure, and the others go on. So is one that was ingested when the files of
+    the small ones can't be written.
+    """
+    done = Done()
+    area = Staging(settings.catalog, folder)
+    until = time.monotonic() + PACK_SECONDS
+    packing = _Packing(area, task.entries[0].series)
+    try:
+        for place, entry in enumerate(task.entries):
+            if packing.is_full() or (place and time.monotonic() > until):
+                done.left = list(task.entries[place:])
+                break
+            began(place)
+            try:
+                with _as_failures():
+                    _ingest_entry(settings, entry, task, area, packing, done)
+            except CatalogError as error:
+                done.failures.append((entry, str(error)))
+        packing.close()
+    except BaseException:
+        packing.abandon()
+        raise
+    done.versions = area.versions
+    return done
+
+
+def forget() -> None:
+    """Forget what was read for the batch before."""
+    _SHARED.clear()
+    _loaded_vocabulary.cache_clear()
+
+
+class _Packing:
+    """The folder of a task's small matrices, made with the first."""
+
+    def __init__(self, area: Staging, series: str | None) -> None:
+        self._area, self._series = area, series
+        self._folder: Path | None = None
+        self._pack: Pack | None = None
+        self._n_models = self._n_bytes = 0
+
+    def add(self, versions: Sequence[HeldVersion], name: str, n_bytes: int) -> None:
+        if self._folder is None or self._pack is None:
+            self._folder = self._area.pack(self._series or versions[0].model)
+            self._pack = Pack(self._folder)
+        for held in versions:
+            self._pack.add(held)
+            self._area.add(held.model, name, self._folder)
+        self._n_models += len(versions)
+        self._n_bytes += n_bytes
+
+    def is_full(self) -> bool:
+        return self._n_models >= PACK_MODELS or self._n_bytes >= PACK_BYTES
+
+    def close(self) -> None:
+        if self._pack:
+            self._pack.close()
+
+    def abandon(self) -> None:
+        if self._pack:
+            self._pack.abandon()
+
+
+def _ingest_entry(settings: Settings, entry: Entry, task: Task, area: Staging, packing: _Packing, done: Done) -> None:
+    """Ingest the matrices of one entry, all or none."""
+    report = Report()
+    job = _job(settings, entry, task, report)
+    matrices, name = job.source.matrices, job.source.name
+    _check_memory(settings, max(matrix.n_tokens * matrix.n_dims for _, matrix in matrices.values()))
+    if _is_there(settings.catalog, job):
+        done.passed_over += matrices
+        return
+    refuse_taken(settings.catalog, job.source, replace=settings.replace)
+    _refuse_staged(area, job)
+    held: list[HeldVersion] = []
+    with _taken_back(area):
+        for model, (kind, matrix) in matrices.items():
+            new: NewVersion
+            if _n_bytes(matrix) < SMALL_BYTES:
+                new = HeldVersion(model, settings.catalog, {}, report)
+                held.append(new)
+            else:
+                new = NewVersion(model, area.version(model, name), {}, report)
+            with enough_memory(model):
+                ingest_matrix(job, new, kind, matrix)
+    if held:
+        packing.add(held, name, sum(_n_bytes(matrix) for _, matrix in matrices.values()))
+    done.report.add(report, matrices)
+
+
+def _job(settings: Settings, entry: Entry, task: Task, report: Report) -> Job:
+    recipe = None if entry.recipe is None else load_recipe(entry.recipe)
+    asked = Asked(recipe, settings.linked, settings.device, settings.with_vectors, settings.with_tokenizer)
+    job = prepare(settings.catalog, entry.source, entry.options, asked, report, _loaded_vocabulary)
+    job = replace(job, place=Place(entry.series, entry.step, entry.role))
+    if entry.series is None or task.first:
+        return job
+    return replace(job, shared=partial(_shared, settings.catalog, entry.series, entry.role, task.sky_of))
+
+
+@lru_cache(maxsize=2)
+def _loaded_vocabulary(folder: Path) -> dict[int, Token]:
+    """Return the entries of a tokenizer, read once for all the steps of a run."""
+    return load_vocabulary(folder)
+
+
+def _shared(catalog: Path, series: str, role: str | None, sky_of: str | None, kind: str | None) -> SharedSky | None:
+    """Return the sky that members of a series share, of a role and a kind of matrix; None where none is there."""
+    key = catalog, series, role, sky_of, kind
+    if key not in _SHARED:
+        with pinned(catalog):
+            members = [row for row in members_of(catalog, series, role) if row["matrix"] == kind and row["frame_of"]]
+            members = [row for row in members if sky_of in (None, row["name"])]
+            if not members:
+                return None
+            _SHARED[key] = read_shared(members[0]["folder"], members[0]["model"])
+    return _SHARED[key]
+
+
+def _is_there(catalog: Path, job: Job) -> bool:
+    """Whether every matrix of a job is in the catalog: the same tensor, recipe, version and place in a series."""
+    there = {row["model"]: row for row in catalogued(catalog).to_pylist()}
+    if not job.source.matrices.keys() <= there.keys():
+        return False
+    return all(_is_same(job, there[model], matrix) for model, (_, matrix) in job.source.matrices.items())
+
+
+def _is_same(job: Job, row: dict[str, Any], matrix: Matrix) -> bool:
+    with errors_from(job.recipe.origin):
+        recipe, _ = read_token_files(job.recipe, matrix.n_tokens)
+    told = {"recipe": recipe.dumps(), "catalog_version": version("token-catalog"), **asdict(job.place)}
+    if any(row[key] != value for key, value in told.items()):
+        return False
+    return bool(row["tensor_sha256"] == _sha256(matrix))
+
+
+def _sha256(matrix: Matrix) -> str:
+    hasher = hashlib.sha256()
+    for _, rows in matrix.chunks(max(1, (16 << 20) // (4 * matrix.n_dims))):
+        hasher.update(rows.contiguous().view(torch.uint8).numpy().data)
+    return hasher.hexdigest()
+
+
+def _refuse_staged(area: Staging, job: Job) -> None:
+    """Raise CatalogError where another entry of the same task has a model's name."""
+    staged = conflicts(State(area.versions), dict.fromkeys(job.source.matrices, job.source.name))
+    if staged:
+        raise CatalogError(f"{listed(staged)}: is the name of another source of this batch; `name=` gives another")
+
+
+@contextmanager
+def _taken_back(area: Staging) -> Iterator[None]:
+    """Yield, and take what was put into the area back where that fails."""
+    before = dict(area.versions)
+    try:
+        yield
+    except BaseException:
+        area.take_back(before)
+        raise
+
+
+def _n_bytes(matrix: Matrix) -> int:
+    return matrix.n_tokens * matrix.n_dims * (4 if matrix.dtype == "fp32" else 2)
+
+
+def _check_memory(settings: Settings, n_values: int) -> None:
+    needed = n_values * BYTES_A_VALUE + BYTES_BESIDE
+    if settings.most_bytes is not None and needed > settings.most_bytes:
+        raise CatalogError(
+            f"needs some {needed / 2**30:.1f} GiB of memory, and a worker's share is {settings.most_bytes / 2**30:.1f} "
+            "GiB; take fewer with `jobs=`"
+        )
+
+
+@contextmanager
+def _as_failures() -> Iterator[None]:
+    """Turn what an entry may fail of, without anybody's fault, into a CatalogError."""
+    try:
+        yield
+    except MemoryError:
+        raise CatalogError("ran out of memory; take fewer workers with `jobs=`") from None
+    except RuntimeError as error:  # torch's own, of its allocator
+        if not any(said in str(error) for said in _ALLOCATION_FAILED):
+            raise
+        raise CatalogError("ran out of memory; take fewer workers with `jobs=`") from None
+    except OSError as error:
+        raise CatalogError(f"can't be read, or its tables written ({error})") from None

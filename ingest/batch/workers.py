@@ -1,0 +1,151 @@
+"""Worker processes: each does a task at a time; one that dies is told of by its source, and another takes its place.
+
+They are spawned, not forked: torch's threads don't survive a fork. Threads and memory are shared out among them.
+"""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from .work import Done, Settings, Task
+
+_SPAWN = get_context("spawn")
+# Of the machine's memory, what the workers may have together.
+MEMORY_SHARE = 0.8
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass
+class _Worker:
+    """A process, the pipe to it, the task that it is at, if any, and the place of the entry that it began last."""
+
+    process: Any
+    pipe: Connection
+    task: Task | None = None
+    place: int = 0
+
+
+class Workers:
+    """Some processes that do tasks."""
+
+    def __init__(self, settings: Settings, n: int) -> None:
+        """Start `n` of them."""
+        self._settings = replace(settings, most_bytes=_memory() // n)
+        self._n_threads = max(1, (os.cpu_count() or 1) // n)
+        self._workers = [self._started() for _ in range(n)]
+
+    def idle(self) -> int:
+        """Return how many have nothing to do."""
+        return sum(worker.task is None for worker in self._workers)
+
+    def give(self, task: Task, folder: Path) -> None:
+        """Give a task to one that is idle."""
+        worker = next(worker for worker in self._workers if worker.task is None)
+        worker.task, worker.place = task, 0
+        worker.pipe.send((task, folder))
+
+    def ended(self, seconds: float) -> Iterator[tuple[Task, Done | BaseException]]:
+        """Yield the tasks that end within some seconds, each with what was done, or the error that ended it.
+
+        Of one whose process died, it is a `DiedError`.
+        """
+        at_work = {worker.pipe: worker for worker in self._workers if worker.task}
+        for pipe in wait([*at_work], seconds):
+            worker = at_work[pipe]  # type: ignore[index]
+            task, told = worker.task, self._told(worker)
+            if task is not None and told is not None:
+                yield task, told
+
+    def close(self) -> None:
+        """End them all, at whatever they are."""
+        for worker in self._workers:
+            if worker.task:
+                worker.process.terminate()
+            worker.pipe.close()  # which one without a task waits for
+        for worker in self._workers:
+            worker.process.join()
+
+    def _told(self, worker: _Worker) -> Done | BaseException | None:
+        """Return what a worker says of its task; None where it only says which entry it has begun."""
+        try:
+            told = worker.pipe.recv()
+        except (EOFError, OSError):
+            worker.process.join()
+            died = DiedError(worker.place, worker.process.exitcode)
+            worker.pipe.close()
+            fresh = self._started()
+            worker.process, worker.pipe, worker.task = fresh.process, fresh.pipe, None
+            return died
+        if isinstance(told, int):
+            worker.place = told
+            return None
+        worker.task = None
+        answer: Done | BaseException = told
+        return answer
+
+    def _started(self) -> _Worker:
+        ours, theirs = _SPAWN.Pipe()
+        process = _SPAWN.Process(target=_main, args=(theirs, self._settings, self._n_threads), daemon=True)
+        with _environment(dict.fromkeys(_THREADS, str(self._n_threads))):
+            process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+
+class DiedError(Exception):
+    """A worker's process died at the entry of that place in its task."""
+
+    def __init__(self, place: int, code: int | None) -> None:
+        """Tell by which signal, or with which code."""
+        killed = code is not None and code < 0
+        by = f"by {signal.Signals(-code).name}" if killed and code else f"with code {code}"
+        why = (
+            "; most likely, it took too much memory: take fewer workers with `jobs=`" if code == -signal.SIGKILL else ""
+        )
+        super().__init__(f"its worker was ended {by}{why}")
+        self.place = place
+
+
+def _main(pipe: Connection, settings: Settings, n_threads: int) -> None:
+    """Do tasks until the pipe is closed."""
+    import torch
+
+    from .work import work
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the batch's, which ends its workers
+    torch.set_num_threads(n_threads)
+    while True:
+        try:
+            task, folder = pipe.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            pipe.send(work(settings, task, folder, pipe.send))
+        except Exception as error:
+            pipe.send(RuntimeError(f"{type(error).__name__}: {error}"))
+
+
+def _memory() -> int:
+    """Return how many bytes the workers may have together."""
+    return int(MEMORY_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set variables for processes that are started in the block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
