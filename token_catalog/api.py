@@ -41,8 +41,8 @@ def connect(
     """Return a DuckDB connection on a private copy of a catalog's database, with its views and macros in place.
 
     `model` (a model, or a name with several), or else `series`, narrows every view but `models`. Others may publish
-    meanwhile: the connection goes on with the state that it opened. Its `cursor()` begins without all this: connect a second time
-    instead. CatalogError where there is no such catalog or model.
+    meanwhile: the connection goes on with the state that it opened. Its `cursor()` begins without all this: connect a
+    second time instead. CatalogError where there is no such catalog, model or series.
 
     >>> connection = connect(catalog, model="m")
     >>> connection.sql("select count(*) from tokens").fetchall()

@@ -52,12 +52,11 @@ def print_batch(report: "BatchReport", catalog: Path, app: typer.Typer, *, profi
         print(f"warning: {_told_of(models)}: {text}", file=sys.stderr)
     if profile:
         print_profile(report)
-    for note in report.notes[:MOST_LINES]:
+    notes = [f"{_told_of(models)}: {text}" for text, models in _by_text(report.notes).items()]
+    for note in notes[:MOST_LINES]:
         typer.echo(as_flags(note, app))
-    if len(report.notes) > MOST_LINES:
-        typer.echo(
-            f"and {len(report.notes) - MOST_LINES:,} more notes: from models, linkage_rule tells how each was linked"
-        )
+    if len(notes) > MOST_LINES:
+        typer.echo(f"and {len(notes) - MOST_LINES:,} notes more")
     if report.passed_over:
         typer.echo(f"passed over {_told_of(report.passed_over)}: there already, the same tensor, recipe and version")
     typer.echo(f"catalogued {_told_of(report.models)} in {catalog}")

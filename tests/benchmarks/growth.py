@@ -1,7 +1,7 @@
 """What a catalog costs as it grows: publishing one more, opening it, and questions of one model, one run and all.
 
 `python -m tests.benchmarks.growth 1 10 100 1000`: a catalog of so many models of 2,000 x 64, each a copy of one
-that was ingested, 25 steps of a run to a version folder, as a batch writes them. Seconds, medians of five in one process.
+that was ingested, 25 steps of a run to a version folder, as a batch writes them. Seconds, medians of five.
 """
 
 import statistics
