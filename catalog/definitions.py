@@ -150,14 +150,14 @@ def _source(table: Table, lacking: Mapping[str, bool]) -> str:
     letter = quoted(LETTERS[table.name])
     if table.name == MODELS.name:
         # Of all models, in one file. It says what there is to narrow to, so it alone isn't narrowed.
-        files, there, narrowed = "catalog_root() || '/' || contents_of('models', 1)", "contents_of('all', 0)", ""
+        files, narrowed = "catalog_root() || '/' || contents_of('models', 1)", ""
     else:
         files = f"files_of(scope_in_view(), {quoted(table.name)}, {letter})"
-        there, narrowed = "contents_of(scope_in_view(), 0)", " and row_in_view(model)"
+        narrowed = " and row_in_view(model)"
     options = "hive_partitioning = false"
     if lacking and narrowed:
         # The one without rows has every column, whatever files are in view.
         files = f"list_concat({files}, files_of('none', {quoted(table.name)}, {letter}))"
         options += ", union_by_name = true"
-    # Where there is no file but the one without rows, DuckDB knows at once that there are none, and asks nothing else.
-    return f"from read_parquet({files}, {options}) as stored\nwhere contains({there}, {letter}){narrowed}"
+    # Where no model has the table, DuckDB knows at once that there are no rows, and asks nothing else.
+    return f"from read_parquet({files}, {options}) as stored\nwhere contains(contents_of('all', 0), {letter}){narrowed}"

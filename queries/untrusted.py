@@ -2,7 +2,7 @@
 
 Its syntax tree is checked first: it must be one SELECT all the way down (in DuckDB 2, a COPY or an INSERT may stand in
 a WITH), and its rows may come from the catalog's tables, views and macros, and from functions that make them up. DuckDB
-itself reaches no files but those of the models' versions (`catalog.sandbox`).
+itself reaches no files but the catalog's own (`catalog.sandbox`).
 """
 
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from token_catalog.catalog import paths
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.sandbox import nodes, parsed, shut_off
 from token_catalog.catalog.state import read_state, require
@@ -27,7 +28,9 @@ _MADE_UP = {"generate_series", "range", "unnest"}
 def sandboxed_catalog(catalog: Path, model: str) -> "Iterator[duckdb.DuckDBPyConnection]":
     """Yield a connection, narrowed to a model, in which a query that `check_query` lets pass reads the catalog only."""
     catalog = require(catalog)
-    folders = [catalog / version.folder for version in read_state(catalog).models.values()]
+    folders = [catalog / folder for folder in {version.folder for version in read_state(catalog).models.values()}]
+    # A generation has its rows of `models`, and what no model has is read from the definitions'.
+    folders += [catalog / name for name in (paths.GENERATIONS, paths.DEFINITIONS)]
     # By their names and by where these lead: a folder may be a link to another disk.
     allowed = {str(path) for folder in folders for path in (folder, folder.resolve())}
     with connected(catalog, model) as connection:

@@ -16,8 +16,8 @@ select
 from
     -- The one without rows has every column, also those that older files lack.
     read_parquet(
-        list_append(
-            files_of_model(model_key, 'features'), file_without_rows('features')
+        list_concat(
+            files_of_model(model_key, 'features'), files_of_model(null, 'features')
         ),
         union_by_name = true,
         hive_partitioning = false

@@ -170,7 +170,7 @@ def test_a_catalog_without_linkage_says_so(tmp_path: Path) -> None:
     (folder / "component_diameters.parquet").unlink()
     sizes = {path.name: path.stat().st_size for path in folder.glob("*.parquet")}
     manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"files": sizes}))
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"files": sizes, "columns": {}}))
     assert rebuild(tmp_path / "c").models == ["m"]
     for query in ("from components_at(1);", "select count(*) from components_at(1);"):
         assert "m: linked up to no distance, so there" in shell_run(tmp_path / "c", query).stderr

@@ -322,7 +322,7 @@ def test_a_catalog_from_before_the_lattice_has_none_and_says_so(tmp_path: Path) 
     (folder / "lattice.parquet").unlink()
     sizes = {path.name: path.stat().st_size for path in folder.glob("*.parquet")}
     manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"files": sizes}))
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"files": sizes, "columns": {}}))
     assert rebuild(tmp_path / "c").models == ["m"]
     assert rows(tmp_path / "c", "select lattice_most_steps from models") == [(None,)]
     assert rows(tmp_path / "c", "from lattice") == []
