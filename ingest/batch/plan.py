@@ -56,5 +56,5 @@ def frames_first(
 
 def parts(entries: Sequence[Entry], n_workers: int) -> list[list[Entry]]:
     """Return consecutive entries in parts for so many workers: short enough that all of them end at about one time."""
-    n = max(1, min(TOGETHER, -(-len(entries) // (2 * n_workers))))
+    n = max(1, len(entries) if n_workers == 1 else min(TOGETHER, -(-len(entries) // (2 * n_workers))))
     return [list(entries[start : start + n]) for start in range(0, len(entries), n)]

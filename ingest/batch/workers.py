@@ -6,7 +6,7 @@ They are spawned, not forked: torch's threads don't survive a fork. Threads and 
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -38,24 +38,27 @@ class Workers:
         """Start `n` of them."""
         self._settings = replace(settings, most_bytes=_memory() // n)
         self._n_threads = max(1, (os.cpu_count() or 1) // n)
-        self._workers = [self._started() for _ in range(n)]
+        self.workers = [self._started() for _ in range(n)]
 
     def idle(self) -> int:
         """Return how many have nothing to do."""
-        return sum(worker.task is None for worker in self._workers)
+        return sum(worker.task is None for worker in self.workers)
 
     def give(self, task: Task, folder: Path) -> None:
         """Give a task to one that is idle."""
-        worker = next(worker for worker in self._workers if worker.task is None)
+        worker = next(worker for worker in self.workers if worker.task is None)
+        if not worker.process.is_alive():
+            self._replace(worker)
         worker.task, worker.place = task, 0
-        worker.pipe.send((task, folder))
+        with suppress(OSError):  # it died this moment, which `ended` tells
+            worker.pipe.send((task, folder))
 
     def ended(self, seconds: float) -> Iterator[tuple[Task, Done | BaseException]]:
         """Yield the tasks that end within some seconds, each with what was done, or the error that ended it.
 
         Of one whose process died, it is a `DiedError`.
         """
-        at_work = {worker.pipe: worker for worker in self._workers if worker.task}
+        at_work = {worker.pipe: worker for worker in self.workers if worker.task}
         for pipe in wait([*at_work], seconds):
             worker = at_work[pipe]  # type: ignore[index]
             task, told = worker.task, self._told(worker)
@@ -64,11 +67,11 @@ class Workers:
 
     def close(self) -> None:
         """End them all, at whatever they are."""
-        for worker in self._workers:
+        for worker in self.workers:
             if worker.task:
                 worker.process.terminate()
             worker.pipe.close()  # which one without a task waits for
-        for worker in self._workers:
+        for worker in self.workers:
             worker.process.join()
 
     def _told(self, worker: _Worker) -> Done | BaseException | None:
@@ -78,9 +81,7 @@ class Workers:
         except (EOFError, OSError):
             worker.process.join()
             died = DiedError(worker.place, worker.process.exitcode)
-            worker.pipe.close()
-            fresh = self._started()
-            worker.process, worker.pipe, worker.task = fresh.process, fresh.pipe, None
+            self._replace(worker)
             return died
         if isinstance(told, int):
             worker.place = told
@@ -88,6 +89,12 @@ class Workers:
         worker.task = None
         answer: Done | BaseException = told
         return answer
+
+    def _replace(self, worker: _Worker) -> None:
+        """Start a process in the place of one that died."""
+        worker.pipe.close()
+        fresh = self._started()
+        worker.process, worker.pipe, worker.task = fresh.process, fresh.pipe, None
 
     def _started(self) -> _Worker:
         ours, theirs = _SPAWN.Pipe()
