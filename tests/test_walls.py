@@ -61,7 +61,7 @@ ONLY = {
     "safetensors": ("ingest.source.matrix",),
     "torch": ("ingest",),
     "transformers": ("ingest.source.vocabulary",),
-    "typer": ("cli", "exits", "flags"),
+    "typer": ("cli", "exits", "flags", "reports"),
     "pickle": (),
 }
 STARTS = (

@@ -12,13 +12,15 @@ from token_catalog.catalog.errors import CatalogError
 
 if TYPE_CHECKING:
     from token_catalog.catalog.publish import Rebuilt
+    from token_catalog.ingest.batch.run import BatchReport
     from token_catalog.ingest.report import Report
     from token_catalog.queries.verify import Line
 
-__all__ = ["Catalog", "CatalogError", "Line", "Model", "Rebuilt", "Report", "connect", "open"]
+__all__ = ["BatchReport", "Catalog", "CatalogError", "Line", "Model", "Rebuilt", "Report", "connect", "open"]
 
 # What methods return, for annotations; imported when it is named, as it takes a while.
 _RETURNED = {
+    "BatchReport": "token_catalog.ingest.batch.run",
     "Line": "token_catalog.queries.verify",
     "Rebuilt": "token_catalog.catalog.publish",
     "Report": "token_catalog.ingest.report",

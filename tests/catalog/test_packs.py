@@ -133,7 +133,7 @@ def test_a_connection_is_narrowed_to_a_series(catalog: Path) -> None:
     with connected(catalog, series="run") as connection:
         assert connection.execute(COUNTED).fetchall() == sorted(STEPS.items())
     with (
-        pytest.raises(CatalogError, match="'sprint': no such series; the catalog has: other, run"),
+        pytest.raises(CatalogError, match="'sprint': no such series; the catalog has: 'other', 'run'"),
         connected(catalog, series="sprint"),
     ):
         pass
