@@ -170,7 +170,7 @@ def _ingest_entry(settings: Settings, entry: Entry, task: Task, area: Staging, p
                 held.append(new)
             else:
                 new = NewVersion(model, area.version(model, name), {}, report)
-            with enough_memory(model):
+            with enough_memory(model), _threads_for(matrix):
                 ingest_matrix(job, new, kind, matrix)
     if held:
         packing.add(held, name, sum(_n_bytes(matrix) for _, matrix in matrices.values()))
@@ -246,6 +246,17 @@ def _taken_back(area: Staging) -> Iterator[None]:
     except BaseException:
         area.take_back(before)
         raise
+
+
+@contextmanager
+def _threads_for(matrix: Matrix) -> Iterator[None]:
+    """Keep torch to one thread for a small matrix: it gains nothing by more, which wait for each other busily."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if _n_bytes(matrix) < SMALL_BYTES else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _n_bytes(matrix: Matrix) -> int:
