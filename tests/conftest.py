@@ -14,7 +14,7 @@ from tests.support.command_line import run
 from tests.support.hub_server import Hub, serving_a_model
 from tests.support.made_once import made_once
 from tests.support.notebook_cells import Run, notebooks
-from tests.support.pages import study_catalog
+from tests.support.pages import series_catalog, study_catalog
 from tests.support.replica import Replica, load_replica, write_replica
 from tests.support.replica_figures import FURTHER, Value, figures, write_table
 
@@ -125,6 +125,12 @@ def replica_catalog(replica: Replica, tmp_path_factory: pytest.TempPathFactory) 
         study_catalog(replica, folder)
 
     return made_once(tmp_path_factory, "replica_catalog", make) / "catalog"
+
+
+@pytest.fixture(scope="session")
+def run_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the catalog of a small run of training, which is beside it in `runs`. Read it; don't publish to it."""
+    return made_once(tmp_path_factory, "run_catalog", series_catalog) / "token-catalog"
 
 
 @pytest.fixture(scope="session")

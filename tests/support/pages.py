@@ -6,14 +6,17 @@ it prints. `<!-- not run: … -->` above a block says why a reader alone runs it
 
 import io
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from contextlib import chdir, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.support.command_line import run
 from tests.support.helpers import MINILM, REPLICA, minilm_folder, shell_run, study_recipe
 from tests.support.replica import Replica
+from tests.support.training_run import write_run
 from token_catalog.ingest.add_references import add_references
 from token_catalog.ingest.recipe.shipping import load_additions, load_recipe
 from token_catalog.ingest.run import ingest
@@ -25,6 +28,7 @@ README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 CONTRACT = ROOT / "catalog" / "README.md"
 QUESTIONS, MORE_QUESTIONS, STUDY = DOCS / "questions.md", DOCS / "more-questions.md", DOCS / "study.md"
+SERIES = DOCS / "series.md"
 # Their Python is run, in a folder with the demo's catalog.
 IN_PYTHON = (README, DOCS / "python.md")
 FOLDERS = ("catalog", "docs", "ingest", "queries", "tensors", "tests")
@@ -92,6 +96,23 @@ def study_catalog(replica: Replica, folder: Path) -> Path:
     return catalog
 
 
+def series_catalog(folder: Path) -> Path:
+    """Return the catalog that `series.md` describes, made by the page's own commands; the run itself is beside it."""
+    write_run(folder / "runs")
+    with chdir(folder):
+        for program, *arguments in shell_lines(SERIES):
+            if program == "token-catalog" and arguments[0] == "ingest":
+                done = run(*arguments)
+                assert done.returncode == 0, done.stderr
+    return folder / "token-catalog"
+
+
+def shell_lines(page: Path) -> list[list[str]]:
+    """Return the words of each command in a page's blocks of shell."""
+    code = "\n".join(block.code for block in blocks(page, "sh")).replace("\\\n", " ")
+    return [words for line in code.splitlines() if (words := shlex.split(line, comments=True))]
+
+
 def answered(text: str, answer: Callable[[Block], str]) -> str:
     """Return a page's text with other answers under its blocks; `answer` is called for each, in their order."""
 
@@ -106,11 +127,13 @@ def answered(text: str, answer: Callable[[Block], str]) -> str:
 
 
 class Interpreter:
-    """Runs a page's Python, block after block, in a folder that has a copy of the demo's catalog."""
+    """Runs a page's Python, block after block, in a folder that has a copy of a catalog (the demo's, most often)."""
 
-    def __init__(self, demo: Path, folder: Path) -> None:
-        """Make the copy; begin with no names defined."""
-        shutil.copytree(demo, folder / "token-catalog", symlinks=True)
+    def __init__(self, catalog: Path, folder: Path, *beside: Path) -> None:
+        """Make the copy, and links to what else the page has beside it; begin with no names defined."""
+        shutil.copytree(catalog, folder / "token-catalog", symlinks=True)
+        for path in beside:
+            (folder / path.name).symlink_to(path)
         self._folder = folder
         self._names: dict[str, Any] = {}
 

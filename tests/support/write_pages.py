@@ -1,8 +1,9 @@
 """`make docs`: writes what the pages have from the product itself: every command's help, and every answer.
 
 `python -m tests.support.write_pages commands` writes `docs/commands.md` alone, at once, and `study` the answers of
-`docs/study.md` alone, of a small replica; without an argument, the demo's model is ingested in a temporary folder, too,
-every question of the other pages is asked of it, and the notebook is run.
+`docs/study.md` alone, of a small replica, `series` those of `docs/series.md`, of a small run; without an argument, the
+demo's model is ingested in a temporary folder, too, every question of the other pages is asked of it, and the notebook
+is run.
 """
 
 import sys
@@ -47,7 +48,7 @@ def _fenced(text: str) -> str:
 def write_answers(demo: Path, folder: Path) -> None:
     """Put the answers of the demo's catalog, and of the one that `more-questions.md` describes, into the pages."""
     more = pages.more_questions_catalog(demo, folder)
-    for number, page in enumerate(page for page in pages.PAGES if page != pages.STUDY):
+    for number, page in enumerate(page for page in pages.PAGES if page not in (pages.STUDY, pages.SERIES)):
         asked = more if page == pages.MORE_QUESTIONS else demo
         interpreter = pages.Interpreter(demo, folder / str(number)) if page in pages.IN_PYTHON else None
         _write(page, asked, interpreter)
@@ -56,6 +57,12 @@ def write_answers(demo: Path, folder: Path) -> None:
 def write_study(folder: Path) -> None:
     """Put the answers of a small replica into `study.md`."""
     _write(pages.STUDY, pages.study_catalog(write_replica(folder), folder))
+
+
+def write_series(folder: Path) -> None:
+    """Put the answers of a small run of training into `series.md`."""
+    catalog = pages.series_catalog(folder)
+    _write(pages.SERIES, catalog, pages.Interpreter(catalog, folder / "python", folder / "runs"))
 
 
 def _write(page: Path, catalog: Path, interpreter: pages.Interpreter | None = None) -> None:
@@ -77,11 +84,13 @@ def _answer(catalog: Path, interpreter: pages.Interpreter | None, block: pages.B
 def main() -> None:
     """Write the page of commands and, unless that is all that is asked for, the answers and the notebook's outputs."""
     which = sys.argv[1:]
-    if which != ["study"]:
+    if not which or which == ["commands"]:
         COMMANDS.write_text(commands_page(), encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
-        if which != ["commands"]:
+        if not which or which == ["study"]:
             write_study(Path(folder, "study"))
+        if not which or which == ["series"]:
+            write_series(Path(folder, "series"))
         if not which:
             demo = Path(folder, "demo")
             ingest_demo(demo, "auto")
