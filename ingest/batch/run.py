@@ -72,6 +72,9 @@ def ingest_many(
             tasks = [Task(part, sky_of=first.options.name if first else None) for part in plan.parts(rest, jobs)]
             batch.do(tasks, workers)
         batch.swap()
+    order = {entry.options.name: place for place, entry in enumerate(entries)}
+    for models in (batch.report.models, batch.report.passed_over):
+        models.sort(key=lambda model: order.get(model, order.get(model.rpartition("/")[0], 0)))
     return batch.report
 
 

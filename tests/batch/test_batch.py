@@ -74,7 +74,7 @@ def made(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Catalog:
     """Return the run's catalog. Read it; don't publish to it."""
     catalog = open_catalog(tmp_path_factory.mktemp("made") / "c")
     report = ingest(catalog, [run])
-    assert (report.models, report.failures) == (["run@100", "run@0", "run@10", "run@20"], [])
+    assert (report.models, report.failures) == ([f"run@{step}" for step in STEPS], [])
     return catalog
 
 
@@ -203,7 +203,7 @@ def test_what_fails_is_told_at_the_end_and_the_rest_is_there(command: Command, r
     asked = ("ingest", folder, "--step-from", STEP, "--no-tokenizer", "--catalog", tmp_path / "c")
     code, said = command(*asked)
     assert code == exits.EXIT_BAD_INPUT
-    assert "catalogued 3 models, run@100 to run@20" in said
+    assert "catalogued 3 models, run@0 to run@100" in said
     assert f"failed: {folder / 'step_10.safetensors'}: " in said
     assert "step_15.safetensors: has 9 columns, and its series has 8, as run@100" in said
     assert "step_16.safetensors: has 59 rows, and its series has 60, as run@100" in said
