@@ -32,6 +32,7 @@ docs: $(INSTALLED)
 # Full-scale runs, and rivals beside them: minutes, not for CI.
 bench: $(INSTALLED_BENCH)
 	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks.growth 1 10 100 1000
 
 clean:
 	rm -rf $(VENV) *.egg-info build

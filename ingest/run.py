@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from token_catalog.catalog import schemas
-from token_catalog.catalog.errors import CatalogError
-from token_catalog.catalog.publish import already_there, conflicts, staging
+from token_catalog.catalog.errors import CatalogError, listed
+from token_catalog.catalog.publish import already_there, catalogued, conflicts, staging
 from token_catalog.catalog.selection import check_conditions
 from token_catalog.catalog.state import read_state
 from token_catalog.catalog.tables import as_rows, lists_of, vector_row_group
@@ -121,6 +121,7 @@ def ingest(
             new = NewVersion(model, area.version(model, job.source.name), {}, report)
             with enough_memory(model):
                 ingest_matrix(job, new, role, matrix)
+            note_same_tensor(catalog, new)
         with report.stage("publish"):
             area.publish(replace=replace)
     report.models = list(job.source.matrices)
@@ -156,6 +157,15 @@ def refuse_taken(catalog: Path, source: Source, *, replace: bool) -> None:
     taken = conflicts(read_state(catalog), dict.fromkeys(source.matrices, source.name))
     if taken and not replace:
         raise already_there(taken)
+
+
+def note_same_tensor(catalog: Path, new: NewVersion) -> None:
+    """Note which other models hold the very same tensor."""
+    rows = catalogued(catalog)
+    told = zip(rows["model"].to_pylist(), rows["tensor_sha256"].to_pylist(), strict=True)
+    same = [model for model, sha256 in told if sha256 == new.about["tensor_sha256"] and model != new.model]
+    if same:
+        new.note(f"holds the same tensor as {listed(same)}")
 
 
 def _recipe_of(source: Source, report: Report) -> Recipe:

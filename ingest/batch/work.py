@@ -25,7 +25,7 @@ from ..recipe.recipe import LinkageDistances, errors_from
 from ..recipe.shipping import load_recipe
 from ..references.token_files import read_token_files
 from ..report import Report
-from ..run import Asked, Job, Place, ingest_matrix, prepare, refuse_taken
+from ..run import Asked, Job, Place, ingest_matrix, note_same_tensor, prepare, refuse_taken
 from ..shared_sky import SharedSky, read_shared
 from ..source.matrix import Matrix
 from ..source.vocabulary import Token, load_vocabulary
@@ -172,6 +172,7 @@ def _ingest_entry(settings: Settings, entry: Entry, task: Task, area: Staging, p
                 new = NewVersion(model, area.version(model, name), {}, report)
             with enough_memory(model), _threads_for(matrix):
                 ingest_matrix(job, new, kind, matrix)
+            note_same_tensor(settings.catalog, new)
     if held:
         packing.add(held, name, sum(_n_bytes(matrix) for _, matrix in matrices.values()))
     done.report.add(report, matrices)
