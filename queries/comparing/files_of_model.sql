@@ -1,6 +1,7 @@
 -- files_of_model: the Parquet file of a table that has one model's rows, whatever is in
--- view; the one without rows, where there is none, or no model is given. So a question about two models opens
--- the files of these. The model is a constant: DuckDB wants to know files beforehand.
+-- view; the one without rows, where there is none, or no model is given. So a question
+-- about two models opens the files of these. The model is a constant: DuckDB wants to
+-- know files beforehand.
 -- noqa: disable=LT02
 create macro files_of_model(model_key, table_name) as
     files_of(
