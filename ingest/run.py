@@ -12,6 +12,7 @@ from threading import Event
 from typing import Any, TypeVar
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from token_catalog.catalog import schemas
@@ -121,7 +122,7 @@ def ingest(
             new = NewVersion(model, area.version(model, job.source.name), {}, report)
             with enough_memory(model):
                 ingest_matrix(job, new, role, matrix)
-            note_same_tensor(catalog, new)
+            note_same_tensor(catalogued(catalog), new)
         with report.stage("publish"):
             area.publish(replace=replace)
     report.models = list(job.source.matrices)
@@ -159,9 +160,8 @@ def refuse_taken(catalog: Path, source: Source, *, replace: bool) -> None:
         raise already_there(taken)
 
 
-def note_same_tensor(catalog: Path, new: NewVersion) -> None:
-    """Note which other models hold the very same tensor."""
-    rows = catalogued(catalog)
+def note_same_tensor(rows: pa.Table, new: NewVersion) -> None:
+    """Note which other models hold the very same tensor, given the catalog's rows of `models`."""
     told = zip(rows["model"].to_pylist(), rows["tensor_sha256"].to_pylist(), strict=True)
     same = [model for model, sha256 in told if sha256 == new.about["tensor_sha256"] and model != new.model]
     if same:

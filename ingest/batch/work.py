@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import torch
 
 from token_catalog.catalog.errors import CatalogError, listed
@@ -92,6 +93,7 @@ def work(settings: Settings, task: Task, folder: Path, began: Callable[[int], No
     """
     done = Done()
     area = Staging(settings.catalog, folder)
+    there = catalogued(settings.catalog)
     until = time.monotonic() + PACK_SECONDS
     packing = _Packing(area, task.entries[0].series)
     try:
@@ -102,10 +104,15 @@ def work(settings: Settings, task: Task, folder: Path, began: Callable[[int], No
             began(place)
             try:
                 with _as_failures():
-                    _ingest_entry(settings, entry, task, area, packing, done)
+                    held, name = _ingest_entry(settings, entry, task, area, there, done)
             except CatalogError as error:
                 done.failures.append((entry, str(error)))
+            else:
+                packing.add(held, name)
         packing.close()
+    except OSError as error:  # half of a matrix may be in the files of the small ones: none of them is to be published
+        packing.abandon()
+        raise CatalogError(f"{settings.catalog}: can't be written ({error}); what was published stays") from error
     except BaseException:
         packing.abandon()
         raise
@@ -128,15 +135,17 @@ class _Packing:
         self._pack: Pack | None = None
         self._n_models = self._n_bytes = 0
 
-    def add(self, versions: Sequence[HeldVersion], name: str, n_bytes: int) -> None:
+    def add(self, versions: Sequence[HeldVersion], name: str) -> None:
+        if not versions:
+            return
         if self._folder is None or self._pack is None:
             self._folder = self._area.pack(self._series or versions[0].model)
             self._pack = Pack(self._folder)
         for held in versions:
             self._pack.add(held)
             self._area.add(held.model, name, self._folder)
+            self._n_bytes += sum(part.nbytes for parts in held.tables.values() for part in parts)
         self._n_models += len(versions)
-        self._n_bytes += n_bytes
 
     def is_full(self) -> bool:
         return self._n_models >= PACK_MODELS or self._n_bytes >= PACK_BYTES
@@ -150,15 +159,20 @@ class _Packing:
             self._pack.abandon()
 
 
-def _ingest_entry(settings: Settings, entry: Entry, task: Task, area: Staging, packing: _Packing, done: Done) -> None:
-    """Ingest the matrices of one entry, all or none."""
+def _ingest_entry(
+    settings: Settings, entry: Entry, task: Task, area: Staging, there: pa.Table, done: Done
+) -> tuple[list[HeldVersion], str]:
+    """Ingest the matrices of one entry, all or none; return the small ones, which are still to be written.
+
+    `there` are the catalog's rows of `models`.
+    """
     report = Report()
     job = _job(settings, entry, task, report)
     matrices, name = job.source.matrices, job.source.name
     _check_memory(settings, max(matrix.n_tokens * matrix.n_dims for _, matrix in matrices.values()))
-    if _is_there(settings.catalog, job):
+    if _is_there(there, job):
         done.passed_over += matrices
-        return
+        return [], name
     refuse_taken(settings.catalog, job.source, replace=settings.replace)
     _refuse_staged(area, job)
     held: list[HeldVersion] = []
@@ -172,10 +186,9 @@ def _ingest_entry(settings: Settings, entry: Entry, task: Task, area: Staging, p
                 new = NewVersion(model, area.version(model, name), {}, report)
             with enough_memory(model), _threads_for(matrix):
                 ingest_matrix(job, new, kind, matrix)
-            note_same_tensor(settings.catalog, new)
-    if held:
-        packing.add(held, name, sum(_n_bytes(matrix) for _, matrix in matrices.values()))
+            note_same_tensor(there, new)
     done.report.add(report, matrices)
+    return held, name
 
 
 def _job(settings: Settings, entry: Entry, task: Task, report: Report) -> Job:
@@ -207,9 +220,10 @@ def _shared(catalog: Path, series: str, role: str | None, sky_of: str | None, ki
     return _SHARED[key]
 
 
-def _is_there(catalog: Path, job: Job) -> bool:
+def _is_there(rows: pa.Table, job: Job) -> bool:
     """Whether every matrix of a job is in the catalog: the same tensor, recipe, version and place in a series."""
-    there = {row["model"]: row for row in catalogued(catalog).to_pylist()}
+    known = rows["model"].to_pylist()
+    there = {model: rows.slice(known.index(model), 1).to_pylist()[0] for model in job.source.matrices if model in known}
     if not job.source.matrices.keys() <= there.keys():
         return False
     return all(_is_same(job, there[model], matrix) for model, (_, matrix) in job.source.matrices.items())

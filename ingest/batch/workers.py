@@ -134,6 +134,8 @@ def _main(pipe: Connection, settings: Settings, n_threads: int) -> None:
             return
         try:
             pipe.send(work(settings, task, folder, pipe.send))
+        except CatalogError as error:
+            pipe.send(error)
         except Exception as error:
             pipe.send(RuntimeError(f"{type(error).__name__}: {error}"))
 

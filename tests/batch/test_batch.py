@@ -1,5 +1,6 @@
 """Batches: a run from files and from one tensor, on one sky; what fails, what is passed over, what a kill leaves."""
 
+import errno
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -23,6 +25,7 @@ from token_catalog.api import open as open_catalog
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.schemas import TABLES
 from token_catalog.catalog.state import read_state
+from token_catalog.catalog.tables import TableWriter
 from token_catalog.ingest.batch.run import BatchReport
 from token_catalog.ingest.batch.work import Task
 from token_catalog.ingest.batch.workers import Workers
@@ -343,3 +346,23 @@ def test_workers_give_the_same_and_one_that_is_killed_costs_one_source(
             assert table(catalog, one.name) == table(made, one.name), one.name
     assert leftovers(catalog.path) == []
     assert not read_state(catalog.path).before
+
+
+def test_a_full_disk_ends_a_batch_and_publishes_no_half_of_a_matrix(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = open_catalog(tmp_path / "c")
+    write_rows = TableWriter.write_rows
+
+    def full(writer: TableWriter, written: pa.Table) -> None:
+        if "run@10" in written["model"].to_pylist() and "norm" in written.column_names:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_rows(writer, written)
+
+    monkeypatch.setattr(TableWriter, "write_rows", full)
+    with pytest.raises(CatalogError, match=r"No space left on device.*; what was published stays"):
+        ingest(catalog, [run])
+    assert catalog.models() == ["run@100"]
+    monkeypatch.undo()
+    assert len(ingest(catalog, [run]).models) == 3
+    assert leftovers(catalog.path) == []
