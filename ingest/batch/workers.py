@@ -13,6 +13,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from token_catalog.catalog.errors import CatalogError
+
 from .work import Done, Settings, Task
 
 _SPAWN = get_context("spawn")
