@@ -44,13 +44,14 @@ class Contents:
 
 def read_contents(folder: Path) -> Contents:
     """Return what a version folder holds: as its manifest says, or else, for older ones, the files' footers."""
-    told: Mapping[str, list[str]] = {}
-    with suppress(OSError, ValueError, AttributeError):
-        told = json.loads((folder / paths.MANIFEST).read_text(encoding="utf-8")).get("columns", {})
+    told: dict[str, set[str]] = {}
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        columns = json.loads((folder / paths.MANIFEST).read_text(encoding="utf-8"))["columns"]
+        told = {file: set(names) for file, names in columns.items()}
     there = [table for table in TABLES if (folder / table.file_name).exists()]
     lacking = {}
     for table in there:
-        names = told.get(table.file_name) or column_names(folder / table.file_name)
+        names = told.get(table.file_name) or set(column_names(folder / table.file_name))
         missing = tuple(column.name for column in table.columns if column.name not in names)
         if missing:
             lacking[table.name] = missing
@@ -105,7 +106,7 @@ def listing(
         there = {letter for own in held.values() for letter in own}
         held[definitions] = "".join(letter for letter in every if letter not in there)
         keys = [] if scope == "all" else [row["model"] for row in rows]
-        members = map(PART.join, held.items()), keys, sorted({row["dtype"] for row in rows})
+        members = map(PART.join, held.items()), map(_plain, keys), map(_plain, sorted({row["dtype"] for row in rows}))
         records.append([_plain(scope), "".join(sorted(there)), *map(MEMBER.join, members)])
     records.append(["none", "", PART.join((definitions, every)), "", ""])
     return "".join(RECORD + FIELD.join(record) for record in records) + RECORD

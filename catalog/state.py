@@ -76,7 +76,14 @@ class State:
             {model: Version(**v) if isinstance(v, dict) else Version(*v) for model, v in state[key].items()}
             for key in ("models", "before")
         )
-        return State(models, before, state.get("definitions", ""), state.get("contents", {}))
+        # Of any other type, they are of no use: definitions are then made, and folders looked at, anew.
+        definitions, contents = state.get("definitions"), state.get("contents")
+        return State(
+            models,
+            before,
+            definitions if isinstance(definitions, str) else "",
+            contents if isinstance(contents, dict) else {},
+        )
 
 
 def require(catalog: Path) -> Path:

@@ -1,7 +1,9 @@
 """Models that share their files: what is in view, what is opened, and what changes when one of them does."""
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -137,3 +139,26 @@ def test_a_connection_is_narrowed_to_a_series(catalog: Path) -> None:
         connected(catalog, series="sprint"),
     ):
         pass
+
+
+@pytest.mark.parametrize("told", [[5], None, {"features.parquet": 5}])
+def test_what_was_tampered_with_is_found_anew(catalog: Path, told: Any) -> None:
+    before = contents(catalog)
+    for path in [
+        (catalog / paths.DATABASE).resolve().with_name(paths.STATE),
+        *catalog.glob("models/*/*/manifest.json"),
+    ]:
+        said = json.loads(path.read_text())
+        said |= {"columns": told} if path.name == paths.MANIFEST else {"definitions": told, "contents": told}
+        path.write_text(json.dumps(said))
+    publish(catalog, {"later": 2})
+    assert contents(catalog) == before | {"later": 2}
+    assert remove(catalog, "later") == ["later"]
+    assert leftovers(catalog) == []
+
+
+def test_a_name_from_elsewhere_brings_no_files_into_view(catalog: Path) -> None:
+    forged = "a\x1emodel:run@1\x1ffn\x1fmodels/elsewhere\x1cabcdefghijklmnopqrstuvwxyz\x1f\x1f\x1e"
+    publish(catalog, {forged: 3})
+    assert narrowed(catalog, COUNTED, model="run@1") == [("run@1", 2)]
+    assert sum(n for _, n in narrowed(catalog, COUNTED)) == sum(contents(catalog).values())
