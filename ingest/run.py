@@ -1,6 +1,6 @@
 """The ingest, step by step: weights and tokenizer -> features -> Parquet -> a published catalog."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -12,7 +12,6 @@ from threading import Event
 from typing import Any, TypeVar
 
 import numpy as np
-import pyarrow as pa
 import torch
 
 from token_catalog.catalog import schemas
@@ -36,7 +35,7 @@ from .lattice.link import MOST_STEPS, lattice_columns
 from .linkage.link import link
 from .new_version import NewVersion
 from .recipe.entries import conditions
-from .recipe.recipe import AXES, DISTANCES, LinkageDistances, Recipe, errors_from
+from .recipe.recipe import AXES, LinkageDistances, Recipe, errors_from
 from .recipe.shipping import recipe_for
 from .references.matrix_view import MatrixView
 from .references.resolve import check_texts, check_vectors
@@ -66,7 +65,8 @@ class Job:
 
     `vocabulary` is None without a tokenizer; `borrowed` are axes of frames that are other models'; `native` is the
     device whose own bf16 products are told. `place` is what `models` has of a series; `shared` returns the sky that a
-    matrix of this kind (input, output or tied) takes from its series, None where it has its own.
+    matrix of this kind (input, output or tied) takes from its series, None where it has its own; CatalogError where
+    the series has none for it.
     """
 
     source: Source
@@ -122,7 +122,7 @@ def ingest(
             new = NewVersion(model, area.version(model, job.source.name), {}, report)
             with enough_memory(model):
                 ingest_matrix(job, new, role, matrix)
-            note_same_tensor(catalogued(catalog), new)
+            note_same_tensor(tensors_in(catalog), new)
         with report.stage("publish"):
             area.publish(replace=replace)
     report.models = list(job.source.matrices)
@@ -160,10 +160,23 @@ def refuse_taken(catalog: Path, source: Source, *, replace: bool) -> None:
         raise already_there(taken)
 
 
-def note_same_tensor(rows: pa.Table, new: NewVersion) -> None:
-    """Note which other models hold the very same tensor, given the catalog's rows of `models`."""
-    told = zip(rows["model"].to_pylist(), rows["tensor_sha256"].to_pylist(), strict=True)
-    same = [model for model, sha256 in told if sha256 == new.about["tensor_sha256"] and model != new.model]
+def tensors_in(catalog: Path) -> dict[str, list[str]]:
+    """Return the models of a catalog by the hash of their tensor."""
+    rows = catalogued(catalog)
+    return by_tensor(zip(rows["model"].to_pylist(), rows["tensor_sha256"].to_pylist(), strict=True))
+
+
+def by_tensor(told: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Return models by the hash of their tensor, given each with its."""
+    models: dict[str, list[str]] = {}
+    for model, sha256 in told:
+        models.setdefault(sha256, []).append(model)
+    return models
+
+
+def note_same_tensor(tensors: Mapping[str, list[str]], new: NewVersion) -> None:
+    """Note which other models hold the very same tensor, given models by the hash of theirs."""
+    same = [model for model in tensors.get(new.about["tensor_sha256"], ()) if model != new.model]
     if same:
         new.note(f"holds the same tensor as {listed(same)}")
 
@@ -227,7 +240,8 @@ def ingest_matrix(job: Job, new: NewVersion, role: str | None, matrix: Matrix) -
             distances = shared.linked(recipe.linkage) if shared else recipe.linkage
             linked = link(W, scanned.digests, components.vectors, features, distances)
             if shared and distances != recipe.linkage:
-                linked = with_changes(linked, chosen=linked.chosen.with_rule(f"as {shared.frame_of}", DISTANCES))
+                taken = distances.as_dict().keys() - recipe.linkage.as_dict().keys()
+                linked = with_changes(linked, chosen=linked.chosen.with_rule(f"as {shared.frame_of}", taken))
         for note in linked.notes(new.model):
             new.note(note)
         features |= linked.columns

@@ -38,10 +38,14 @@ class SharedSky:
                 raise CatalogError(f"has {n:,} {what}, and its series has {theirs:,}, as {self.frame_of}")
 
     def linked(self, asked: LinkageDistances) -> LinkageDistances:
-        """Return the distances to link at: those asked for, and the series' own."""
-        if asked.as_dict():
-            return asked
-        return LinkageDistances(self.radius, self.threshold)
+        """Return the distances to link at: those asked for, and the series' own, but for one that these rule out."""
+        together = LinkageDistances(**{"radius": self.radius, "threshold": self.threshold} | asked.as_dict())
+        return asked if together.threshold > together.radius else together  # type: ignore[operator]
+
+
+def rule_of(frame_of: str) -> str:
+    """Return the `models.linkage_rule` of a matrix that has both distances from its series."""
+    return f"radius: as {frame_of}; threshold: as {frame_of}"
 
 
 def axes_of(components: PrincipalComponents, sky: Sky) -> Floats:

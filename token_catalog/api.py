@@ -155,7 +155,7 @@ class Catalog:
 
     def ingest_many(
         self,
-        sources: Iterable[str | Path] = (),
+        sources: str | Path | Iterable[str | Path] = (),
         *,
         list_file: str | Path | None = None,
         series: str | None = None,
@@ -201,7 +201,7 @@ class Catalog:
         folder = None if tokenizer is None else str(tokenizer)
         options = SourceOptions(name, matrix, tensor, revision, folder, stored_as)
         of_series: dict[str, Any] = {"series": series, "step_from": step_from, "role": role, "steps": steps}
-        sources = list(sources)
+        sources = [sources] if isinstance(sources, str | Path) else list(sources)
         entries = entries_of_list(list_file, options, recipe, **of_series) if list_file is not None else []
         if sources or list_file is None:
             entries += entries_of_sources(sources, options, recipe, **of_series)

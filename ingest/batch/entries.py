@@ -14,7 +14,7 @@ from typing import Any
 from token_catalog.catalog.errors import CatalogError
 
 from ..recipe.shipping import shipped_recipes
-from ..source.resolve import BARE_TENSOR, MATRICES, SourceOptions, bare_name, is_hub_id, local_path
+from ..source.resolve import BARE_TENSOR, MATRICES, SourceOptions, bare_name, default_name, is_hub_id, local_path
 from ..source.stack import stack_steps
 from .lists import read_list
 from .steps import common_folder, sources_with_steps, step_pattern
@@ -109,6 +109,9 @@ def check_entries(entries: Sequence[Entry]) -> list[Entry]:
     _check_unique(entries, _identity, lambda entry: "source")
     _check_unique(entries, _place, lambda entry: f"step {entry.step} of the series '{entry.series}'{_as_role(entry)}")
     _check_unique(entries, lambda entry: entry.options.name, lambda entry: f"name '{entry.options.name}'")
+    _check_unique(
+        entries, _called, lambda entry: f"name '{_called(entry)[0]}'", "; a list gives them others, by `name`"
+    )
     return list(entries)
 
 
@@ -133,7 +136,9 @@ def _check_series(entry: Entry) -> None:
         )
 
 
-def _check_unique(entries: Sequence[Entry], key: Callable[[Entry], Hashable], told: Callable[[Entry], str]) -> None:
+def _check_unique(
+    entries: Sequence[Entry], key: Callable[[Entry], Hashable], told: Callable[[Entry], str], way_out: str = ""
+) -> None:
     """Raise CatalogError where two entries have one key; None is no key."""
     seen: dict[Hashable, Entry] = {}
     for entry in entries:
@@ -141,7 +146,7 @@ def _check_unique(entries: Sequence[Entry], key: Callable[[Entry], Hashable], to
         if known is None:
             continue
         if known in seen:
-            raise CatalogError(f"{entry.where}: the same {told(entry)} as {seen[known].where}")
+            raise CatalogError(f"{entry.where}: the same {told(entry)} as {seen[known].where}{way_out}")
         seen[known] = entry
 
 
@@ -154,6 +159,12 @@ def _identity(entry: Entry) -> Hashable:
 
 def _place(entry: Entry) -> Hashable:
     return None if entry.series is None else (entry.series, entry.step, entry.role, entry.options.matrix)
+
+
+def _called(entry: Entry) -> tuple[str, str | None]:
+    """Return an entry's name, given or not, and which matrix of that name it is, where it is one of two."""
+    matrix = entry.options.matrix
+    return entry.options.name or default_name(entry.source), None if matrix == "both" else matrix
 
 
 def _as_role(entry: Entry) -> str:

@@ -8,7 +8,7 @@ from token_catalog.catalog.publish import catalogued
 from token_catalog.catalog.state import pinned, read_state
 from token_catalog.catalog.tables import table_rows
 
-COLUMNS = ("model", "name", "series", "step", "role", "matrix")
+COLUMNS = ("model", "name", "series", "step", "role", "matrix", "linkage_rule")
 
 
 def members_of(catalog: Path, series: str, role: str | None) -> list[dict[str, Any]]:

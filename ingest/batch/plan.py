@@ -8,18 +8,19 @@ from token_catalog.catalog.errors import CatalogError
 from .entries import Entry
 from .members import members_of
 
-# Members of a series that are of one role, and outside series all that there are.
-Group = tuple[str | None, str | None]
+# Members of a series that are of one role, and of one matrix where one is asked for; outside series all that there are.
+Group = tuple[str | None, str | None, str | None]
 # Of consecutive entries, so many go to a worker at once at most; it takes as many as there is time for.
 TOGETHER = 25
 
 
 def grouped(entries: Iterable[Entry]) -> dict[Group, list[Entry]]:
-    """Return entries by series and role, in the order of their steps; outside series, as they are given."""
+    """Return entries by series, role and matrix, in the order of their steps; outside series, as they are given."""
     groups: dict[Group, list[Entry]] = {}
     for entry in entries:
-        groups.setdefault((entry.series, entry.role), []).append(entry)
-    for (series, _), members in groups.items():
+        matrix = entry.options.matrix if entry.series is not None and entry.options.matrix != "both" else None
+        groups.setdefault((entry.series, entry.role, matrix), []).append(entry)
+    for (series, _, _), members in groups.items():
         if series is not None:
             members.sort(key=lambda entry: entry.step or 0)
     return groups
@@ -32,11 +33,11 @@ def frames_first(
 
     It is the last step's, or that of step `frame_of`. CatalogError where it has another, or there is no such step.
     """
-    series, role = group
+    series, role, matrix = group
     if series is None:
         return []
     names = {entry.options.name for entry in entries}
-    members = members_of(catalog, series, role)
+    members = [row for row in members_of(catalog, series, role) if matrix in (None, row["matrix"])]
     frames = {row["frame_of"] for row in members} - {None}
     replaced = names if replace else set()
     staying = [row for row in members if row["frame_of"] is not None and row["name"] not in replaced]

@@ -6,12 +6,13 @@ ended at any moment is begun again by the same command, which passes over what i
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from token_catalog.catalog.errors import CatalogError
-from token_catalog.catalog.publish import Staging, prepare, publish_together, staging
+from token_catalog.catalog.errors import CatalogError, listed
+from token_catalog.catalog.publish import Staging, conflicts, prepare, publish_together, staging
+from token_catalog.catalog.state import State, Version
 
 from ..report import Report
 from . import plan
@@ -66,11 +67,15 @@ def ingest_many(
             group: plan.frames_first(settings.catalog, group, members, frame_of, replace=settings.replace)
             for group, members in groups.items()
         }
+        tasks: list[Task] = []
         for group, members in groups.items():
             first = batch.ingest_first(firsts[group])
             rest = [entry for entry in members if entry is not first and entry not in batch.failed]
-            tasks = [Task(part, sky_of=first.options.name if first else None) for part in plan.parts(rest, jobs)]
-            batch.do(tasks, workers)
+            if firsts[group] and first is None:
+                batch.fail(rest, f"`frame_of={frame_of}`: that step can't be ingested, so the series has no sky")
+                continue
+            tasks += [Task(part, sky_of=first.options.name if first else None) for part in plan.parts(rest, jobs)]
+        batch.do(tasks, workers)
         batch.swap()
     order = {entry.options.name: place for place, entry in enumerate(entries)}
     for models in (batch.report.models, batch.report.passed_over):
@@ -86,6 +91,7 @@ class _Batch:
         self.failed: list[Entry] = []
         self._settings, self._n_entries, self._progress = settings, n_entries, progress
         self._n_done = 0
+        self._made: dict[str, Version] = {}
         self._ready: list[tuple[ExitStack, Staging, Done]] = []
         self._at_work: list[tuple[Task, ExitStack, Staging]] = []
         self._swapped = time.monotonic()
@@ -128,7 +134,8 @@ class _Batch:
             for _, _, done in ready:
                 self.report.add(done.report, done.report.models)
         except CatalogError as error:  # a name that was taken meanwhile, say: none of them is there
-            self.report.failures += [(model, str(error)) for _, _, done in ready for model in done.versions]
+            for entry in [entry for _, _, done in ready for entry in done.entries()]:
+                self._fail(entry, str(error))
         finally:
             for stack, _, _ in ready:
                 stack.close()
@@ -155,13 +162,33 @@ class _Batch:
         if isinstance(told, BaseException):
             stack.close()
             return self._lost(task, told)
-        area.versions = told.versions
-        self._ready.append((stack, area, told))
-        self.report.passed_over += told.passed_over
         for entry, message in told.failures:
             self._fail(entry, message)
+        twice = conflicts(State(self._made), {model: version.name for model, version in told.versions.items()})
+        if twice:
+            stack.close()
+            return self._made_twice(task, told, twice)
+        area.versions = told.versions
+        self._made |= told.versions
+        self._ready.append((stack, area, told))
+        self.report.passed_over += told.passed_over
         self._tell(task.entries[: len(task.entries) - len(told.left)])
         return [_rest(task, told.left)] if told.left else []
+
+    def _made_twice(self, task: Task, told: Done, twice: Collection[str]) -> list[Task]:
+        """Take a task of which some models have the names of others of this batch: these fail, the rest is left."""
+        message = f"{listed(sorted(twice))}: is the name of another source of this batch; a list gives it another"
+        again = []
+        for entry in told.entries():
+            names = {model: told.versions[model].name for model in told.made if told.made[model] is entry}
+            if conflicts(State(self._made), names):
+                self._fail(entry, message)
+            else:
+                again.append(entry)
+        left = [*again, *told.left]
+        self.report.passed_over += told.passed_over
+        self._tell([entry for entry in task.entries if entry not in left])
+        return [_rest(task, left)] if left else []
 
     def _lost(self, task: Task, error: BaseException) -> list[Task]:
         """Take a task whose worker failed: the entry that it was at is a failure, the others are left."""
@@ -171,6 +198,12 @@ class _Batch:
         self._tell([task.entries[error.place]])
         left = [entry for place, entry in enumerate(task.entries) if place != error.place]
         return [_rest(task, left)] if left else []
+
+    def fail(self, entries: Sequence[Entry], message: str) -> None:
+        """Count entries among the failures, none of which was begun."""
+        for entry in entries:
+            self._fail(entry, message)
+        self._tell(entries)
 
     def _fail(self, entry: Entry, message: str) -> None:
         self.failed.append(entry)

@@ -3,35 +3,30 @@
 A worker may be the batch's own process, or one beside it: what goes in and comes out can be pickled.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
 import torch
 
 from token_catalog.catalog.errors import CatalogError, listed
-from token_catalog.catalog.publish import Staging, catalogued, conflicts
+from token_catalog.catalog.publish import Staging, already_there, conflicts
 from token_catalog.catalog.state import State, Version, pinned
 
 from ..devices import enough_memory
 from ..new_version import NewVersion
-from ..recipe.recipe import LinkageDistances, errors_from
+from ..recipe.recipe import LinkageDistances
 from ..recipe.shipping import load_recipe
-from ..references.token_files import read_token_files
 from ..report import Report
-from ..run import Asked, Job, Place, ingest_matrix, note_same_tensor, prepare, refuse_taken
-from ..shared_sky import SharedSky, read_shared
+from ..run import Asked, Job, Place, ingest_matrix, note_same_tensor, prepare
+from ..shared_sky import SharedSky, read_shared, rule_of
 from ..source.matrix import Matrix
 from ..source.vocabulary import Token, load_vocabulary
 from .entries import Entry
-from .members import members_of
+from .known import forget_known, known
 from .pack import HeldVersion, Pack
 
 # What a folder of small matrices may have, and how long a worker may be at it: then it is published.
@@ -40,11 +35,13 @@ PACK_MODELS = 100
 PACK_SECONDS = 4.0
 # A matrix of so many bytes or more has a folder of its own.
 SMALL_BYTES = 16 << 20
+# A matrix of fewer values is computed by one thread; from there on, two are as fast or faster.
+ONE_THREAD_VALUES = 2 << 20
 # What an ingest takes for each value of W, at most, and beside it.
 BYTES_A_VALUE, BYTES_BESIDE = 12, 400 << 20
 
 # The skies of series, for as long as a batch lives.
-_SHARED: dict[tuple[Path, str, str | None, str | None, str | None], SharedSky | None] = {}
+_SHARED: dict[tuple[Path, str, str | None, str | None, str | None], SharedSky] = {}
 _ALLOCATION_FAILED = ("allocate memory", "not enough memory", "out of memory")
 
 
@@ -76,24 +73,28 @@ class Task:
 
 @dataclass
 class Done:
-    """What a worker did of a task: versions in the staging area, what was there already, what failed, what is left."""
+    """What a worker did of a task: versions, and which entries made them; what was there, what failed, what is left."""
 
     versions: dict[str, Version] = field(default_factory=dict)
+    made: dict[str, Entry] = field(default_factory=dict)
     passed_over: list[str] = field(default_factory=list)
     failures: list[tuple[Entry, str]] = field(default_factory=list)
     left: list[Entry] = field(default_factory=list)
     report: Report = field(default_factory=Report)
 
+    def entries(self) -> list[Entry]:
+        """Return the entries whose matrices are in the staging area."""
+        return list({id(entry): entry for entry in self.made.values()}.values())
+
 
 def work(settings: Settings, task: Task, folder: Path, began: Callable[[int], None] = lambda place: None) -> Done:
     """Ingest the entries of a task into a staging folder, until that is full; `began` is told each one's place.
 
-    An entry that can't be ingested is a failure, and the others go on. So is one that was ingested when the files of
-    the small ones can't be written.
+    An entry that can't be ingested is a failure, and the others go on. CatalogError where the files of the small ones
+    can't be written: then none of the task is published.
     """
     done = Done()
     area = Staging(settings.catalog, folder)
-    there = catalogued(settings.catalog)
     until = time.monotonic() + PACK_SECONDS
     packing = _Packing(area, task.entries[0].series)
     try:
@@ -104,7 +105,7 @@ def work(settings: Settings, task: Task, folder: Path, began: Callable[[int], No
             began(place)
             try:
                 with _as_failures():
-                    held, name = _ingest_entry(settings, entry, task, area, there, done)
+                    held, name = _ingest_entry(settings, entry, task, area, done)
             except CatalogError as error:
                 done.failures.append((entry, str(error)))
             else:
@@ -123,6 +124,7 @@ def work(settings: Settings, task: Task, folder: Path, began: Callable[[int], No
 def forget() -> None:
     """Forget what was read for the batch before."""
     _SHARED.clear()
+    forget_known()
     _loaded_vocabulary.cache_clear()
 
 
@@ -160,20 +162,20 @@ class _Packing:
 
 
 def _ingest_entry(
-    settings: Settings, entry: Entry, task: Task, area: Staging, there: pa.Table, done: Done
+    settings: Settings, entry: Entry, task: Task, area: Staging, done: Done
 ) -> tuple[list[HeldVersion], str]:
-    """Ingest the matrices of one entry, all or none; return the small ones, which are still to be written.
-
-    `there` are the catalog's rows of `models`.
-    """
+    """Ingest the matrices of one entry, all or none; return the small ones, which are still to be written."""
     report = Report()
     job = _job(settings, entry, task, report)
     matrices, name = job.source.matrices, job.source.name
     _check_memory(settings, max(matrix.n_tokens * matrix.n_dims for _, matrix in matrices.values()))
-    if _is_there(there, job):
+    there = known(settings.catalog)
+    if there.has(job, first=task.first):
         done.passed_over += matrices
         return [], name
-    refuse_taken(settings.catalog, job.source, replace=settings.replace)
+    taken = conflicts(there.state, dict.fromkeys(matrices, name))
+    if taken and not settings.replace:
+        raise already_there(taken)
     _refuse_staged(area, job)
     held: list[HeldVersion] = []
     with _taken_back(area):
@@ -186,8 +188,9 @@ def _ingest_entry(
                 new = NewVersion(model, area.version(model, name), {}, report)
             with enough_memory(model), _threads_for(matrix):
                 ingest_matrix(job, new, kind, matrix)
-            note_same_tensor(there, new)
+            note_same_tensor(there.tensors, new)
     done.report.add(report, matrices)
+    done.made |= dict.fromkeys(matrices, entry)
     return held, name
 
 
@@ -207,49 +210,34 @@ def _loaded_vocabulary(folder: Path) -> dict[int, Token]:
     return load_vocabulary(folder)
 
 
-def _shared(catalog: Path, series: str, role: str | None, sky_of: str | None, kind: str | None) -> SharedSky | None:
-    """Return the sky that members of a series share, of a role and a kind of matrix; None where none is there."""
+def _shared(catalog: Path, series: str, role: str | None, sky_of: str | None, kind: str | None) -> SharedSky:
+    """Return the sky that members of a series share, of a role and a kind of matrix; CatalogError where there is none.
+
+    The distances are those of a member that has them from the series: one may have been linked anew since.
+    """
     key = catalog, series, role, sky_of, kind
     if key not in _SHARED:
+        members = [row for row in known(catalog).members(series, role) if row["matrix"] == kind and row["frame_of"]]
+        members = [row for row in members if sky_of in (None, row["name"])]
+        members.sort(key=lambda row: (row["linkage_rule"] != rule_of(row["frame_of"]), row["model"] != row["frame_of"]))
         with pinned(catalog):
-            members = [row for row in members_of(catalog, series, role) if row["matrix"] == kind and row["frame_of"]]
-            members = [row for row in members if sky_of in (None, row["name"])]
-            if not members:
-                return None
-            _SHARED[key] = read_shared(members[0]["folder"], members[0]["model"])
+            shared = read_shared(members[0]["folder"], members[0]["model"]) if members else None
+        if shared is None:
+            raise CatalogError(
+                f"the series '{series}' has no sky for {f'its {kind} matrices' if kind else 'bare matrices'}; "
+                "`series=` gives these one of their own"
+            )
+        _SHARED[key] = shared
     return _SHARED[key]
-
-
-def _is_there(rows: pa.Table, job: Job) -> bool:
-    """Whether every matrix of a job is in the catalog: the same tensor, recipe, version and place in a series."""
-    known = rows["model"].to_pylist()
-    there = {model: rows.slice(known.index(model), 1).to_pylist()[0] for model in job.source.matrices if model in known}
-    if not job.source.matrices.keys() <= there.keys():
-        return False
-    return all(_is_same(job, there[model], matrix) for model, (_, matrix) in job.source.matrices.items())
-
-
-def _is_same(job: Job, row: dict[str, Any], matrix: Matrix) -> bool:
-    with errors_from(job.recipe.origin):
-        recipe, _ = read_token_files(job.recipe, matrix.n_tokens)
-    told = {"recipe": recipe.dumps(), "catalog_version": version("token-catalog"), **asdict(job.place)}
-    if any(row[key] != value for key, value in told.items()):
-        return False
-    return bool(row["tensor_sha256"] == _sha256(matrix))
-
-
-def _sha256(matrix: Matrix) -> str:
-    hasher = hashlib.sha256()
-    for _, rows in matrix.chunks(max(1, (16 << 20) // (4 * matrix.n_dims))):
-        hasher.update(rows.contiguous().view(torch.uint8).numpy().data)
-    return hasher.hexdigest()
 
 
 def _refuse_staged(area: Staging, job: Job) -> None:
     """Raise CatalogError where another entry of the same task has a model's name."""
     staged = conflicts(State(area.versions), dict.fromkeys(job.source.matrices, job.source.name))
     if staged:
-        raise CatalogError(f"{listed(staged)}: is the name of another source of this batch; `name=` gives another")
+        raise CatalogError(
+            f"{listed(staged)}: is the name of another source of this batch; a list gives it another, by `name`"
+        )
 
 
 @contextmanager
@@ -267,7 +255,7 @@ def _taken_back(area: Staging) -> Iterator[None]:
 def _threads_for(matrix: Matrix) -> Iterator[None]:
     """Keep torch to one thread for a small matrix: it gains nothing by more, which wait for each other busily."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1 if _n_bytes(matrix) < SMALL_BYTES else before)
+    torch.set_num_threads(1 if matrix.n_tokens * matrix.n_dims < ONE_THREAD_VALUES else before)
     try:
         yield
     finally:

@@ -98,6 +98,18 @@ def _from_bare_matrix(path: Path, options: SourceOptions) -> Source:
     return Source(name, str(path), None, _tokenizer(options.tokenizer), {name: (None, matrix)})
 
 
+def default_name(source: str) -> str:
+    """Return what a source is called where no name is given, by where it is alone.
+
+    >>> default_name("Qwen/Qwen3-4B")
+    'Qwen3-4B'
+    """
+    path = local_path(source)
+    if path.is_dir():
+        return _folder_name(path.resolve())
+    return bare_name(path.resolve()) if path.is_file() else source.split("/")[-1]
+
+
 def bare_name(path: Path) -> str:
     """Return the name of a bare matrix: its file's, or its folder's where the file is W, as the notebooks keep it.
 
