@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from token_catalog.catalog import schemas
@@ -16,6 +17,7 @@ from token_catalog.catalog.state import State, current_generation, pinned, read_
 from ..recipe.recipe import errors_from
 from ..references.token_files import read_token_files
 from ..run import Job, by_tensor
+from ..shared_sky import read_shared
 from ..source.matrix import Matrix
 from .members import members_of
 
@@ -69,9 +71,15 @@ class Known:
         series, role = job.place.series, job.place.role
         if series is None:
             return True
-        frames = {row["model"]: row["frame_of"] for row in self.members(series, role)}
+        frames = {row["model"]: row for row in self.members(series, role)}
         shared = None if first else job.shared(kind)
-        return bool(frames.get(model) == (shared.frame_of if shared else model))
+        if model not in frames or frames[model]["frame_of"] != (shared.frame_of if shared else model):
+            return False
+        if shared is None:
+            return True
+        # The model that they are of may be another than it was.
+        own = read_shared(frames[model]["folder"], model)
+        return own is not None and np.array_equal(own.axes, shared.axes)
 
 
 def known(catalog: Path) -> Known:

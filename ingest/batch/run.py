@@ -57,11 +57,12 @@ def ingest_many(
     forget()
     batch = _Batch(settings, len(entries), progress)
     with ExitStack() as stack:
+        # Last of all: nobody writes there any more.
+        stack.callback(batch.close)
         workers = None
         if jobs > 1 and len(entries) > 1:
             workers = Workers(settings, min(jobs, len(entries)))
             stack.callback(workers.close)
-        stack.callback(batch.close)
         groups = plan.grouped(entries)
         firsts = {
             group: plan.frames_first(settings.catalog, group, members, frame_of, replace=settings.replace)

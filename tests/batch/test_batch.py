@@ -196,6 +196,24 @@ def test_what_is_there_is_passed_over_and_what_is_another_is_refused(catalog: Ca
     assert leftovers(catalog.path) == []
 
 
+def test_what_is_replaced_is_passed_over_only_where_it_has_the_sky_and_vectors_asked_for(
+    run: Path, tmp_path: Path
+) -> None:
+    catalog = open_catalog(tmp_path / "c")
+    ingest(catalog, [run], frame_of=0, with_vectors=False)
+    assert len(ingest(catalog, [run], frame_of=0, with_vectors=False, replace=True).passed_over) == len(STEPS)
+    assert len(ingest(catalog, [run], frame_of=0, replace=True).models) == len(STEPS)
+    assert rows(catalog.path, "select count(*) from vectors") == [(60 * len(STEPS),)]
+    assert len(ingest(catalog, [run], frame_of=20, replace=True).models) == len(STEPS)
+    assert rows(catalog.path, "select distinct frame_of from series_frames") == [("run@20",)]
+    folder = shutil.copytree(run, tmp_path / "again" / "run")
+    save_bare(folder / "step_20.safetensors", bf16_matrix(*SHAPE, seed=9))
+    assert len(ingest(catalog, [folder], frame_of=20, replace=True).models) == len(STEPS)
+    assert len(rows(catalog.path, "select distinct meridian from series_frames")) == 1
+    assert len(ingest(catalog, [folder], frame_of=20, replace=True).passed_over) == len(STEPS)
+    assert leftovers(catalog.path) == []
+
+
 def test_what_fails_is_told_at_the_end_and_the_rest_is_there(command: Command, run: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(run, tmp_path / "run")
     whole = (folder / "step_10.safetensors").read_bytes()
