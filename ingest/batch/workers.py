@@ -25,12 +25,16 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 @dataclass
 class _Worker:
-    """A process, the pipe to it, the task that it is at, if any, and the place of the entry that it began last."""
+    """A process, the pipe to it, the task that it is at, if any, and the place of the entry that it began last.
+
+    One that `has_begun` none yet may be starting still.
+    """
 
     process: Any
     pipe: Connection
     task: Task | None = None
     place: int = 0
+    has_begun: bool = False
 
 
 class Workers:
@@ -58,7 +62,7 @@ class Workers:
     def ended(self, seconds: float) -> Iterator[tuple[Task, Done | BaseException]]:
         """Yield the tasks that end within some seconds, each with what was done, or the error that ended it.
 
-        Of one whose process died, it is a `DiedError`.
+        Of one whose process died, it is a `DiedError`; of one whose process couldn't start, a CatalogError.
         """
         at_work = {worker.pipe: worker for worker in self.workers if worker.task}
         for pipe in wait([*at_work], seconds):
@@ -82,11 +86,17 @@ class Workers:
             told = worker.pipe.recv()
         except (EOFError, OSError):
             worker.process.join()
-            died = DiedError(worker.place, worker.process.exitcode)
+            code = worker.process.exitcode
+            if not worker.has_begun and code and code > 0:  # the next ones would do the same
+                return CatalogError(
+                    f"a worker can't start (it ended with code {code}, and says why above); in a script of yours, "
+                    "what takes `jobs=` stands under `if __name__ == '__main__':`"
+                )
+            died = DiedError(worker.place, code)
             self._replace(worker)
             return died
         if isinstance(told, int):
-            worker.place = told
+            worker.place, worker.has_begun = told, True
             return None
         worker.task = None
         answer: Done | BaseException = told
@@ -96,7 +106,7 @@ class Workers:
         """Start a process in the place of one that died."""
         worker.pipe.close()
         fresh = self._started()
-        worker.process, worker.pipe, worker.task = fresh.process, fresh.pipe, None
+        worker.process, worker.pipe, worker.task, worker.has_begun = fresh.process, fresh.pipe, None, False
 
     def _started(self) -> _Worker:
         ours, theirs = _SPAWN.Pipe()

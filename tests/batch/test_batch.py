@@ -366,6 +366,19 @@ def test_workers_give_the_same_and_one_that_is_killed_costs_one_source(
     assert not read_state(catalog.path).before
 
 
+def test_workers_that_cannot_start_end_the_batch_with_the_way_out(run: Path, tmp_path: Path) -> None:
+    script = tmp_path / "unguarded.py"
+    options = f"step_from={STEP!r}, with_tokenizer=False, jobs=2"
+    script.write_text(
+        f"import token_catalog\ntoken_catalog.open({str(tmp_path / 'c')!r}).ingest_many([{str(run)!r}], {options})"
+    )
+    ended = subprocess.run([sys.executable, script], check=False, capture_output=True, text=True, timeout=100)
+    assert "a worker can't start (it ended with code 1" in ended.stderr.splitlines()[-1]
+    assert "if __name__ == '__main__':" in ended.stderr.splitlines()[-1]
+    assert open_catalog(tmp_path / "c").models() == ["run@100"]
+    assert leftovers(tmp_path / "c") == []
+
+
 def test_a_full_disk_ends_a_batch_and_publishes_no_half_of_a_matrix(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
