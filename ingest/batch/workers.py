@@ -5,6 +5,7 @@ They are spawned, not forked: torch's threads don't survive a fork. Threads and 
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -111,7 +112,8 @@ class Workers:
     def _started(self) -> _Worker:
         ours, theirs = _SPAWN.Pipe()
         process = _SPAWN.Process(target=_main, args=(theirs, self._settings, self._n_threads), daemon=True)
-        with _environment(dict.fromkeys(_THREADS, str(self._n_threads))):
+        # The bar is the batch's: several would be drawn over each other.
+        with _environment({**dict.fromkeys(_THREADS, str(self._n_threads)), "TQDM_DISABLE": "1"}):
             process.start()
         theirs.close()
         return _Worker(process, ours)
@@ -132,24 +134,29 @@ class DiedError(Exception):
 
 
 def _main(pipe: Connection, settings: Settings, n_threads: int) -> None:
-    """Do tasks until the pipe is closed."""
+    """Do tasks until the pipe is closed, or nobody is at its other end any more."""
     import torch
-
-    from .work import work
+    from tqdm.auto import tqdm
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the batch's, which ends its workers
+    tqdm.set_lock(threading.RLock())  # its own is shared among processes, and left behind by one that is ended
     torch.set_num_threads(n_threads)
-    while True:
-        try:
+    with suppress(EOFError, OSError):
+        while True:
             task, folder = pipe.recv()
-        except (EOFError, OSError):
-            return
-        try:
-            pipe.send(work(settings, task, folder, pipe.send))
-        except CatalogError as error:
-            pipe.send(error)
-        except Exception as error:
-            pipe.send(RuntimeError(f"{type(error).__name__}: {error}"))
+            pipe.send(_outcome(settings, task, folder, pipe))
+
+
+def _outcome(settings: Settings, task: Task, folder: Path, pipe: Connection) -> Done | Exception:
+    """Do a task; return what was done, or the error that ended it."""
+    from .work import work
+
+    try:
+        return work(settings, task, folder, pipe.send)
+    except CatalogError as error:
+        return error
+    except Exception as error:
+        return RuntimeError(f"{type(error).__name__}: {error}")
 
 
 def _memory() -> int:
