@@ -26,7 +26,7 @@ from token_catalog.queries.session import connected
 
 SHAPE = (2_000, 64)
 RUN = "run"
-TOGETHER = 25
+TOGETHER = 25  # and past 1,000, where little is written, ten times as many
 WHOLE = 1_000
 REPEATS = 5
 ONE = {
@@ -49,12 +49,13 @@ def main() -> None:
         there = 1
         for size in sizes:
             while there < size:
-                more = min(TOGETHER, size - there, 10 - there if there < 10 else size)
+                more = min(TOGETHER * (1 if there < WHOLE else 10), size - there, 10 - there if there < 10 else size)
                 series = "small" if there < 10 else RUN
                 written = tables if there < WHOLE else {MODELS.name: tables[MODELS.name]}
                 _publish(catalog, written, series, range(there, there + more))
                 there += more
-            print(f"| {there:,} | {' | '.join(f'{seconds:.3f}' for seconds in _row(catalog, tables))} |", flush=True)
+            row = _row(catalog, tables, ALL if there <= WHOLE else {})
+            print(f"| {there:,} | {' | '.join(f'{seconds:.3f}' for seconds in row)} |", flush=True)
 
 
 def _beginning(folder: Path) -> tuple[Path, dict[str, pa.Table]]:
@@ -99,12 +100,12 @@ def _with_values(rows: pa.Table, values: dict[str, object]) -> pa.Table:
     return rows
 
 
-def _row(catalog: Path, tables: dict[str, pa.Table]) -> list[float]:
+def _row(catalog: Path, tables: dict[str, pa.Table], of_all: dict[str, str]) -> list[float]:
     publishing = statistics.median(_publish(catalog, tables, "again", range(1)) for _ in range(REPEATS))
     opening = _seconds(lambda: connected(catalog, "one").__enter__().close())
     one = [_asked(catalog, query, "set variable model = 'one'") for query in ONE.values()]
     series = [_asked(catalog, query, "set variable series = 'small'") for query in SERIES.values()]
-    return [publishing, opening, *one, *series, *(_asked(catalog, query, "") for query in ALL.values())]
+    return [publishing, opening, *one, *series, *(_asked(catalog, query, "") for query in of_all.values())]
 
 
 def _asked(catalog: Path, query: str, narrowing: str) -> float:
