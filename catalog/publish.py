@@ -40,9 +40,11 @@ from .schemas import TABLES
 from .state import (
     State,
     Version,
+    alone_in_their_folders,
     current_generation,
     is_whole,
     keys_named,
+    models_in,
     names_in,
     newest_on_disk,
     read_state,
@@ -311,15 +313,19 @@ def rebuild(catalog: Path) -> Rebuilt:
             for model, version in state.models.items()
         }
         shown = {model: version for model, version in models.items() if version}
-        adopted = {
+        found = {
             model: version
             for model, version in on_disk.items()
             if model not in models and not conflicts(State(shown), {model: version.name})
         }
+        together = alone_in_their_folders(catalog, shown | found)
+        shown, adopted = ({model: together[model] for model in some if model in together} for some in (shown, found))
         # The files of a model that is gone are kept until it is ingested again: a missing file may come back.
         new = State(shown | adopted, _without(state.before | state.models, [*shown, *adopted]))
         _swap(catalog, new, State())
-        n_cleared += clear(catalog, new.folders(), also=versions_on_disk(catalog, new))
+        # What was copied in and can't be shown, as it has a model that is there beside another, isn't ours to delete.
+        old = {folder for folder in versions_on_disk(catalog, new) if models_in(catalog / folder) <= new.models.keys()}
+        n_cleared += clear(catalog, new.folders(), also=old)
     return Rebuilt(sorted(new.models), sorted(adopted), sorted(set(models) - set(shown)), n_cleared)
 
 

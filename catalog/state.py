@@ -171,7 +171,26 @@ def newest_on_disk(catalog: Path) -> dict[str, Version]:
             folder = path.parent.relative_to(catalog).as_posix()
             if is_whole(path.parent) and not is_being_published(catalog, path.parent):
                 newest |= {model: Version(name, folder) for model, name in names.items()}
-    return newest
+    return alone_in_their_folders(catalog, newest)
+
+
+def alone_in_their_folders(catalog: Path, versions: Mapping[str, Version]) -> dict[str, Version]:
+    """Return versions but for those whose folder has another model, too, which is not shown from there.
+
+    Views see whole files: that model's rows would be there twice, or be those of a model that was removed.
+    """
+    shown: dict[str, set[str]] = {}
+    for model, version in versions.items():
+        shown.setdefault(version.folder, set()).add(model)
+    kept = {folder for folder, models in shown.items() if models_in(catalog / folder) <= models}
+    return {model: version for model, version in versions.items() if version.folder in kept}
+
+
+def models_in(folder: Path) -> set[str]:
+    """Return the models of a version folder, as its manifest has them; none where that can't be read."""
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        return set(names_in(json.loads((folder / paths.MANIFEST).read_text(encoding="utf-8"))))
+    return set()
 
 
 def names_in(manifest: dict[str, Any]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from tests.support.helpers import in_shell, rows
 from token_catalog.catalog import paths
 from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.publish import catalogued, rebuild, remove
-from token_catalog.catalog.state import read_state, table_files
+from token_catalog.catalog.state import pinned, read_state, table_files
 from token_catalog.queries.session import connected
 
 pytestmark = pytest.mark.usefixtures("tables_only")
@@ -112,6 +112,30 @@ def test_a_rebuild_finds_every_model_of_a_pack(catalog: Path) -> None:
     assert rebuild(catalog).models == sorted(before)
     assert contents(catalog) == before
     assert leftovers(catalog) == []
+
+
+def test_a_rebuild_while_a_shell_is_open_brings_no_removed_model_back_nor_shows_the_others_twice(
+    catalog: Path, tmp_path: Path
+) -> None:
+    copied = shutil.copytree(catalog, tmp_path / "copy", symlinks=True)
+    everything = contents(catalog)
+    with pinned(catalog):  # as `shell` does: its files stay
+        remove(catalog, "run@2")
+        left = contents(catalog)
+        assert left == {model: n for model, n in everything.items() if model != "run@2"}
+        assert rebuild(catalog).adopted == []
+        assert contents(catalog) == left
+        (catalog / paths.DATABASE).resolve().with_name(paths.STATE).unlink()
+        publish(catalog, {"later": 1})
+        assert contents(catalog) == left | {"later": 1}
+    # Nor does a folder of several that was copied in, one of which is there already.
+    shutil.rmtree(catalog)
+    publish_pack(catalog, {"run@1": 7}, "run")
+    shutil.copytree(copied / paths.MODELS_FOLDER, catalog / paths.MODELS_FOLDER, dirs_exist_ok=True)
+    assert rebuild(catalog).adopted == ["alone", "other@1", "p/input", "p/output"]
+    assert contents(catalog) == {"run@1": 7, "alone": 6, "other@1": 5, "p/input": 7, "p/output": 8}
+    remove(catalog, "run@1")
+    assert rebuild(catalog).adopted == sorted(STEPS)
 
 
 def test_the_rows_of_models_are_those_of_the_version_folders(catalog: Path) -> None:
