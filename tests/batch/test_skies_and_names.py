@@ -144,3 +144,11 @@ def test_one_of_two_sources_of_a_name_is_not_lost_without_a_word(
 def test_one_source_needs_no_list(catalog: Catalog, run: Path) -> None:
     assert len(ingest(catalog, run).models) == len(STEPS)
     assert len(ingest(catalog, str(run)).passed_over) == len(STEPS)
+
+
+def test_a_matrix_that_a_workers_share_of_the_memory_is_not_enough_for_is_refused(catalog: Catalog, run: Path) -> None:
+    entries = [Entry(str(run / "step_1.safetensors"), where="here")]
+    settings = Settings(catalog.path, with_tokenizer=False, most_bytes=256 << 20)
+    ((where, message),) = ingest_many(settings, entries).failures
+    assert where == "here"
+    assert message == "needs some 0.5 GiB of memory, and a worker's share is 0.2 GiB; take fewer with `jobs=`"
