@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,8 @@ class Workers:
         ours, theirs = _SPAWN.Pipe()
         process = _SPAWN.Process(target=_main, args=(theirs, self._settings, self._n_threads), daemon=True)
         # The bar is the batch's: several would be drawn over each other.
-        with _environment({**dict.fromkeys(_THREADS, str(self._n_threads)), "TQDM_DISABLE": "1"}):
+        variables = {**dict.fromkeys(_THREADS, str(self._n_threads)), "TQDM_DISABLE": "1"}
+        with _environment(variables), _deaf_to_interruptions():
             process.start()
         theirs.close()
         return _Worker(process, ours)
@@ -138,7 +139,6 @@ def _main(pipe: Connection, settings: Settings, n_threads: int) -> None:
     import torch
     from tqdm.auto import tqdm
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the batch's, which ends its workers
     tqdm.set_lock(threading.RLock())  # its own is shared among processes, and left behind by one that is ended
     torch.set_num_threads(n_threads)
     with suppress(EOFError, OSError):
@@ -162,6 +162,17 @@ def _outcome(settings: Settings, task: Task, folder: Path, pipe: Connection) -> 
 def _memory() -> int:
     """Return how many bytes the workers may have together."""
     return int(MEMORY_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+
+
+@contextmanager
+def _deaf_to_interruptions() -> Iterator[None]:
+    """Hold Ctrl-C back in the block, and for good from processes that are started there: they'd die of it importing."""
+    resource_tracker.ensure_running()  # else a first start would start it, and let Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -366,6 +366,26 @@ def test_workers_give_the_same_and_one_that_is_killed_costs_one_source(
     assert not read_state(catalog.path).before
 
 
+def test_an_interruption_while_workers_start_is_told_once(run: Path, tmp_path: Path) -> None:
+    script = tmp_path / "interrupted.py"
+    script.write_text(f"""
+import os, signal, sys
+from token_catalog import cli
+from token_catalog.ingest.batch.run import _Batch
+def interrupt(*arguments):
+    os.killpg(0, signal.SIGINT)
+_Batch.ingest_first = interrupt
+if __name__ == "__main__":
+    sys.argv = ["", "ingest", {str(run)!r}, "--step-from", {STEP!r}, "--no-tokenizer", "--jobs", "2", "--catalog",
+                {str(tmp_path / "c")!r}]
+    cli.main()
+""")
+    asked = [sys.executable, str(script)]
+    ended = subprocess.run(asked, check=False, capture_output=True, text=True, timeout=100, start_new_session=True)
+    assert (ended.returncode, ended.stderr) == (exits.EXIT_INTERRUPTED, "token-catalog: interrupted\n")
+    assert [*(tmp_path / "c" / ".staging").iterdir()] == []
+
+
 def test_workers_that_cannot_start_end_the_batch_with_the_way_out(run: Path, tmp_path: Path) -> None:
     script = tmp_path / "unguarded.py"
     options = f"step_from={STEP!r}, with_tokenizer=False, jobs=2"
