@@ -1,5 +1,6 @@
 """What the command line prints of an ingest: seconds and memory; of a batch, a bar, and what failed."""
 
+import re
 import resource
 import sys
 from collections.abc import Callable, Iterator
@@ -68,12 +69,24 @@ def print_batch(report: "BatchReport", catalog: Path, app: typer.Typer, *, profi
 
 
 def _by_text(messages: list[str]) -> dict[str, list[str]]:
-    """Return messages, each of a model, by what they say."""
-    models: dict[str, list[str]] = {}
+    """Return messages, each of a model, by what they say: what differs in a command's MODEL alone is one.
+
+    >>> _by_text(["a: try `relink a`", "b: try `relink b`", "a: a note"])
+    {'try `relink MODEL`': ['a', 'b'], 'a note': ['a']}
+    """
+    told: dict[str, dict[str, str]] = {}
     for message in messages:
         model, _, text = message.partition(": ")
-        models.setdefault(text, []).append(model)
-    return models
+        told.setdefault(_of_any(text, model), {})[model] = text
+    return {general if len(texts) > 1 else next(iter(texts.values())): [*texts] for general, texts in told.items()}
+
+
+def _of_any(text: str, model: str) -> str:
+    """Return a text with MODEL in the place of a model in its commands, in the library's words or the shell's."""
+    parts = text.split("`")
+    alone = re.compile(rf"(?<![\w./@-]){re.escape(model)}(?![\w./@-])")
+    parts[1::2] = [alone.sub("MODEL", part) for part in parts[1::2]]
+    return "`".join(parts)
 
 
 def _told_of(models: list[str]) -> str:
