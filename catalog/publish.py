@@ -47,6 +47,7 @@ from .state import (
     models_in,
     names_in,
     newest_on_disk,
+    pinned,
     read_state,
     require,
     state_of,
@@ -331,7 +332,9 @@ def rebuild(catalog: Path) -> Rebuilt:
 
 def catalogued(catalog: Path) -> pa.Table:
     """Return the rows of `models` of all that a catalog shows, sorted by model; of none, where there is no catalog."""
-    return models_table(Path(os.path.abspath(catalog)), read_state(catalog))
+    catalog = Path(os.path.abspath(catalog))
+    with pinned(catalog):
+        return models_table(catalog, read_state(catalog))
 
 
 def take_over(before: Path, folder: Path, models: Collection[str]) -> None:

@@ -182,7 +182,7 @@ def _ingest_entry(
     with _taken_back(area):
         for model, (kind, matrix) in matrices.items():
             new: NewVersion
-            if _n_bytes(matrix) < SMALL_BYTES:
+            if _is_small(matrix):
                 new = HeldVersion(model, settings.catalog, {}, report)
                 held.append(new)
             else:
@@ -263,6 +263,11 @@ def _threads_for(matrix: Matrix) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def _is_small(matrix: Matrix) -> bool:
+    """Whether a matrix is held in memory, and shares its files: W is small, and so are its components."""
+    return max(_n_bytes(matrix), 8 * matrix.n_dims**2) < SMALL_BYTES
+
+
 def _n_bytes(matrix: Matrix) -> int:
     return matrix.n_tokens * matrix.n_dims * (4 if matrix.dtype == "fp32" else 2)
 
@@ -283,9 +288,11 @@ def _as_failures() -> Iterator[None]:
         yield
     except MemoryError:
         raise CatalogError("ran out of memory; take fewer workers with `jobs=`") from None
-    except RuntimeError as error:  # torch's own, of its allocator
-        if not any(said in str(error) for said in _ALLOCATION_FAILED):
-            raise
-        raise CatalogError("ran out of memory; take fewer workers with `jobs=`") from None
+    except CatalogError:
+        raise
     except OSError as error:
         raise CatalogError(f"can't be read, or its tables written ({error})") from None
+    except Exception as error:  # the others go on, whatever it was
+        if any(said in str(error) for said in _ALLOCATION_FAILED):  # torch's own, of its allocator
+            raise CatalogError("ran out of memory; take fewer workers with `jobs=`") from None
+        raise CatalogError(f"failed ({type(error).__name__}: {error}); ingested alone, it tells where") from error
