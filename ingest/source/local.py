@@ -48,8 +48,8 @@ class LocalTensors:
 def pickled(path: str | Path) -> CatalogError:
     """Return the refusal of a file of pickled weights, with the lines that convert it in a Python of the user's own.
 
-    They take the first tensor that is called an embedding, and can be pasted as they are: none needs an empty line
-    after it.
+    They take the first tensor that is called an embedding, else the first, and print its name beside all. They can be
+    pasted as they are: none needs an empty line after it.
     """
     path = Path(path)
     converted = path.absolute().with_suffix(".safetensors")
@@ -59,7 +59,7 @@ def pickled(path: str | Path) -> CatalogError:
         "import torch; from safetensors.torch import save_file",
         f"held = torch.load({str(path.absolute())!r}, map_location='cpu', weights_only=True)",
         "held = held.get('model', held.get('state_dict', held)) if isinstance(held, dict) else {'embedding': held}",
-        "name = next(name for name in held if 'emb' in name or 'wte' in name); print(name, 'of', *held)",
+        "name = next((n for n in held if 'emb' in n or 'wte' in n), [*held][0]); print(name, 'of', *held)",
         f"save_file({{'W': held[name].detach().contiguous()}}, {str(converted)!r})",
     )
     return CatalogError(
