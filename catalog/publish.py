@@ -172,6 +172,9 @@ def publish_together(areas: Sequence[Staging], *, replace: bool) -> None:
     As `Staging.publish` does, which is for one.
     """
     catalog = areas[0].catalog
+    written = [model for area in areas for model in area.versions]
+    if twice := sorted({model for model in written if written.count(model) > 1}):
+        raise CatalogError(f"{listed(twice)}: written twice in one publish; nothing was changed")
     for area in areas:
         area.seal()
     names = {model: name for area in areas for model, name in area.names().items()}

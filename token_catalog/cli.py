@@ -2,6 +2,7 @@
 
 import os
 import sys
+from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -151,7 +152,8 @@ def ingest(
         "with_tokenizer": not no_tokenizer,
     }
     of_batch = (list_file, series, step_from, role, frame_of)
-    if sources and len(sources) == 1 and of_batch == (None,) * 5 and not steps and jobs == 1:
+    single = sources and len(sources) == 1 and (not has_magic(sources[0]) or Path(sources[0]).expanduser().exists())
+    if sources and single and of_batch == (None,) * 5 and not steps and jobs == 1:
         report = open_catalog(catalog).ingest(sources[0], **options)  # type: ignore[arg-type]
         _print_report(report, catalog, profile=profile)
         return

@@ -417,3 +417,9 @@ def test_a_full_disk_ends_a_batch_and_publishes_no_half_of_a_matrix(
     monkeypatch.undo()
     assert len(ingest(catalog, [run]).models) == 3
     assert leftovers(catalog.path) == []
+
+
+def test_a_pattern_that_no_shell_has_expanded_is_a_batch(command: Command, run: Path, tmp_path: Path) -> None:
+    asked = ("ingest", run / "step_*0.safetensors", "--no-tokenizer", "--catalog", tmp_path / "c")
+    code, said = command(*asked)
+    assert (code, "catalogued 4 models, step_0 to step_20" in said) == (0, True), said

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.crash import contents, leftovers, publish, publish_pack
+from tests.support.crash import contents, leftovers, publish, publish_pack, write_tables
 from tests.support.helpers import in_shell, rows
 from token_catalog.catalog import paths
 from token_catalog.catalog.errors import CatalogError
-from token_catalog.catalog.publish import catalogued, rebuild, remove
+from token_catalog.catalog.publish import catalogued, publish_together, rebuild, remove, staging
+from token_catalog.catalog.schemas import FEATURES, MODELS
 from token_catalog.catalog.state import pinned, read_state, table_files
 from token_catalog.queries.session import connected
 
@@ -186,3 +187,14 @@ def test_a_name_from_elsewhere_brings_no_files_into_view(catalog: Path) -> None:
     publish(catalog, {forged: 3})
     assert narrowed(catalog, COUNTED, model="run@1") == [("run@1", 2)]
     assert sum(n for _, n in narrowed(catalog, COUNTED)) == sum(contents(catalog).values())
+
+
+def test_a_model_that_two_areas_have_is_published_by_neither(catalog: Path) -> None:
+    before = contents(catalog)
+    with staging(catalog) as one, staging(catalog) as other:
+        for area in (one, other):
+            write_tables(area.version("twice", "twice"), (MODELS, FEATURES), "twice", "twice", 2)
+        with pytest.raises(CatalogError, match="'twice': written twice in one publish"):
+            publish_together([one, other], replace=True)
+    assert contents(catalog) == before
+    assert leftovers(catalog) == []
