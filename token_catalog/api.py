@@ -189,9 +189,13 @@ class Catalog:
         where the batch itself can't be.
         """
         from token_catalog.ingest.recipe.recipe import LinkageDistances
+        from token_catalog.ingest.recipe.shipping import load_recipe
 
+        # Before torch is imported, and once: each of the sources would fail of it.
         asked = LinkageDistances(radius, threshold)
         asked.check()
+        if recipe is not None:
+            load_recipe(recipe)
 
         from token_catalog.ingest.batch.entries import check_entries, entries_of_list, entries_of_sources
         from token_catalog.ingest.batch.run import ingest_many

@@ -14,11 +14,12 @@ from token_catalog.catalog.errors import CatalogError, listed
 from token_catalog.catalog.publish import Staging, conflicts, prepare, publish_together, staging
 from token_catalog.catalog.state import State, Version
 
+from ..devices import fp64_device
 from ..report import Report
 from . import plan
 from .entries import Entry, check_entries
 from .work import Done, Settings, Task, forget, work
-from .workers import DiedError, Workers
+from .workers import DiedError, Workers, most_workers
 
 # How long what is ready waits for more, so that a swap is at most every so many seconds.
 SWAP_SECONDS = 3.0
@@ -50,9 +51,9 @@ def ingest_many(
 
     CatalogError, before anything is done, where they can't be a batch; what one source lacks is among the failures.
     """
-    if jobs < 1:
-        raise CatalogError(f"`jobs={jobs}`: a number of workers, from 1")
     entries = check_entries(entries)
+    n_workers = min(jobs, len(entries))
+    _check_asked(settings, entries, frame_of, jobs)
     prepare(settings.catalog)
     forget()
     batch = _Batch(settings, len(entries), progress)
@@ -60,8 +61,8 @@ def ingest_many(
         # Last of all: nobody writes there any more.
         stack.callback(batch.close)
         workers = None
-        if jobs > 1 and len(entries) > 1:
-            workers = Workers(settings, min(jobs, len(entries)))
+        if n_workers > 1:
+            workers = Workers(settings, n_workers)
             stack.callback(workers.close)
         groups = plan.grouped(entries)
         firsts = {
@@ -82,6 +83,20 @@ def ingest_many(
     for models in (batch.report.models, batch.report.passed_over):
         models.sort(key=lambda model: order.get(model, order.get(model.rpartition("/")[0], 0)))
     return batch.report
+
+
+def _check_asked(settings: Settings, entries: Sequence[Entry], frame_of: int | None, jobs: int) -> None:
+    """Raise CatalogError where what goes for all of a batch can't be: none of its sources could be ingested."""
+    if jobs < 1:
+        raise CatalogError(f"`jobs={jobs}`: a number of workers, from 1")
+    if 1 < min(jobs, len(entries)) > most_workers():
+        raise CatalogError(f"`jobs={jobs}`: this machine's memory is enough for {most_workers():,} at most")
+    if frame_of is not None and all(entry.series is None for entry in entries):
+        raise CatalogError(
+            f"`frame_of={frame_of}`: no source is a step of a series; `step_from=` finds steps in names, `steps=True` "
+            "in a file"
+        )
+    fp64_device(settings.device)
 
 
 class _Batch:

@@ -16,7 +16,7 @@ from typing import Any
 
 from token_catalog.catalog.errors import CatalogError
 
-from .work import Done, Settings, Task
+from .work import BYTES_BESIDE, Done, Settings, Task
 
 _SPAWN = get_context("spawn")
 # Of the machine's memory, what the workers may have together.
@@ -157,6 +157,11 @@ def _outcome(settings: Settings, task: Task, folder: Path, pipe: Connection) -> 
         return error
     except Exception as error:
         return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def most_workers() -> int:
+    """Return how many workers the memory is enough for, each with a matrix of next to nothing; one in any case."""
+    return max(1, _memory() // BYTES_BESIDE)
 
 
 def _memory() -> int:
