@@ -6,7 +6,7 @@ Nothing of it is data of its own: `models.parquet` has the rows of the version f
 import re
 import shutil
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from .errors import CatalogError
 from .quoting import quoted
 from .schemas import MODELS
 from .state import State, current_generation
-from .tables import table_rows
+from .tables import of_models, table_rows
 
 
 @dataclass(frozen=True)
@@ -92,17 +92,13 @@ def _models(catalog: Path, state: State, before: State) -> pa.Table:
     """Return a state's rows of `models`, sorted: those that stay from the generation before, the others from files."""
     kept = _rows_before(catalog)
     stay = {model for model, version in state.models.items() if before.models.get(model) == version}
-    parts = [_of_models(kept, stay)]
+    parts = [of_models(kept, stay)]
     new: dict[str, set[str]] = {}
     for model in state.models.keys() - set(parts[0]["model"].to_pylist()):
         new.setdefault(state.models[model].folder, set()).add(model)
     for folder, models in sorted(new.items()):
-        parts.append(_of_models(table_rows(catalog / folder, MODELS), models))
+        parts.append(of_models(table_rows(catalog / folder, MODELS), models))
     return pa.concat_tables(parts).sort_by("model")
-
-
-def _of_models(rows: pa.Table, models: Collection[str]) -> pa.Table:
-    return rows.filter(pa.array([model in models for model in rows["model"].to_pylist()], pa.bool_()))
 
 
 def _rows_before(catalog: Path) -> pa.Table:

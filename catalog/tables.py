@@ -103,12 +103,16 @@ def copy_models(path: Path, new: Path, models: Collection[str]) -> None:
     partial = new.with_name(new.name + PARTIAL_SUFFIX)
     with reading(path), pq.ParquetFile(path) as file, _writer(partial, file.schema_arrow) as writer:
         for group in range(file.num_row_groups):
-            rows = file.read_row_group(group)
-            rows = rows.filter(pa.array([key in models for key in rows["model"].to_pylist()], pa.bool_()))
+            rows = of_models(file.read_row_group(group), models)
             if len(rows):
                 writer.write_table(rows, row_group_size=len(rows))
     sync_file(partial)
     partial.rename(new)
+
+
+def of_models(rows: pa.Table, models: Collection[str]) -> pa.Table:
+    """Return the rows of some models."""
+    return rows.filter(pa.array([model in models for model in rows["model"].to_pylist()], pa.bool_()))
 
 
 def table_rows(folder: Path, table: schemas.Table) -> pa.Table:
@@ -159,7 +163,7 @@ def _groups(file: pq.ParquetFile, names: list[str], model: str | None) -> Iterat
             continue
         rows = file.read_row_group(group, columns=names)
         if model is not None and not least == most == model:
-            rows = rows.filter(pa.array([key == model for key in rows["model"].to_pylist()], pa.bool_()))
+            rows = of_models(rows, (model,))
         if len(rows):
             yield rows
 
