@@ -190,15 +190,20 @@ def publish_together(areas: Sequence[Staging], *, replace: bool) -> None:
         areas[0].leave(state, taken)
         versions = {model: version for area in areas for model, version in area.versions.items()}
         new = replaced(state, models=_without(state.models, taken) | versions, before=before)
-        try:
-            for area in areas:
-                area.move_in()
-            previous = _swap(catalog, new, state)
-        except BaseException:
-            for area in areas:
-                area.move_out()
-            raise
+        previous = _swap_in(areas, new, state)
         clear(catalog, new.folders(), previous)
+
+
+def _swap_in(areas: Sequence[Staging], state: State, before: State) -> Path | None:
+    """Move what staging areas of one catalog have into its place, and swap; where that fails, delete it again."""
+    try:
+        for area in areas:
+            area.move_in()
+        return _swap(areas[0].catalog, state, before)
+    except BaseException:
+        for area in areas:
+            area.move_out()
+        raise
 
 
 def sharing(state: State, gone: Collection[str]) -> dict[str, dict[str, str]]:
@@ -287,12 +292,7 @@ def remove(catalog: Path, name: str) -> list[str]:
         area.leave(state, gone)
         models = _without(state.models, gone) | area.versions
         new = replaced(state, models=models, before=_without(state.before, keys_named(state.before, name)))
-        try:
-            area.move_in()
-            _swap(area.catalog, new, state)
-        except BaseException:
-            area.move_out()
-            raise
+        _swap_in([area], new, state)
         clear(area.catalog, new.folders())
     return gone
 
