@@ -9,7 +9,7 @@ import json
 import tempfile
 import tomllib
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -38,7 +38,13 @@ def definitions() -> list[Path]:
 def statements(lacking: Lacking) -> tuple[str, ...]:
     """Return the SQL of every view and macro, for a catalog some of whose files lack columns."""
     views = [_table_view(table, lacking.get(table.name, {})) for table in TABLES]
-    return (_CONTENTS, *views, *(path.read_text(encoding="utf-8") for path in definitions()))
+    return (_CONTENTS, *views, *map(_sql_of, definitions()))
+
+
+@cache
+def _sql_of(path: Path) -> str:
+    """Return a file of views and macros, read once: each publish asks twice for all of them."""
+    return path.read_text(encoding="utf-8")
 
 
 def key_of(sql: tuple[str, ...]) -> str:
