@@ -42,7 +42,7 @@ from .references.resolve import check_texts, check_vectors
 from .references.score_recipe import ScoredRecipe, ScoringContext, score_recipe
 from .references.token_files import read_token_files
 from .report import Report, progress_bar
-from .shared_sky import SharedSky, axes_of, write_shared
+from .shared_sky import SharedSky, own_axes, write_shared
 from .source.matrix import Matrix
 from .source.resolve import Source, SourceOptions, resolve_source
 from .source.vocabulary import Token, load_vocabulary, require_rows, token_columns
@@ -234,7 +234,7 @@ def ingest_matrix(job: Job, new: NewVersion, role: str | None, matrix: Matrix) -
             components = oriented_components(rows, scanned, recipe.sky)
         with new.stage("sky"):
             features = feature_columns(rows, scanned, components, recipe, shared.axes if shared else None)
-            sky = shared.axes if shared else axes_of(components, recipe.sky)
+            sky = shared.axes if shared else own_axes(components.vectors, recipe.sky)
         W = rows.whole()
         with new.stage("linkage"):
             distances = shared.linked(recipe.linkage) if shared else recipe.linkage

@@ -14,7 +14,6 @@ from token_catalog.catalog.errors import CatalogError
 from token_catalog.catalog.tables import lists_of, read_row
 
 from .arithmetic.arrays import Floats
-from .arithmetic.components import PrincipalComponents
 from .new_version import NewVersion
 from .recipe.recipe import LinkageDistances, Sky
 
@@ -46,11 +45,6 @@ class SharedSky:
 def rule_of(frame_of: str) -> str:
     """Return the `models.linkage_rule` of a matrix that has both distances from its series."""
     return f"radius: as {frame_of}; threshold: as {frame_of}"
-
-
-def axes_of(components: PrincipalComponents, sky: Sky) -> Floats:
-    """Return the axes x, y, z of a matrix's own sky, `(3, n_dims)`."""
-    return own_axes(components.vectors, sky)
 
 
 def own_axes(components: Floats, sky: Sky) -> Floats:

@@ -9,7 +9,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from token_catalog.catalog.schemas import TABLES, Table
-from token_catalog.catalog.tables import ROW_GROUP, TableWriter, as_rows
+from token_catalog.catalog.tables import TableWriter, as_rows
 
 from ..new_version import NewVersion
 
@@ -62,8 +62,7 @@ class Pack:
         for name, parts in version.tables.items():
             waiting = self._waiting.setdefault(name, [])
             waiting += parts
-            # No row group is longer than those of a matrix alone.
-            if sum(map(len, waiting)) >= min(LEAST_ROWS, ROW_GROUP):
+            if sum(map(len, waiting)) >= LEAST_ROWS:
                 self._flush(name)
 
     def close(self) -> None:

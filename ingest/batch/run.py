@@ -8,7 +8,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from token_catalog.catalog.errors import CatalogError, listed
 from token_catalog.catalog.publish import Staging, conflicts, prepare, publish_together, staging
@@ -130,9 +131,8 @@ class _Batch:
                 waiting.extendleft(self._do_here(waiting.popleft()))
             else:
                 while waiting and workers.idle():
-                    task, stack, area = self._opened(waiting.popleft())
-                    workers.give(task, area.folder)
-                    self._at_work.append((task, stack, area))
+                    task = waiting.popleft()
+                    workers.give(task, self._opened(task))
                 for task, told in workers.ended(SWAP_SECONDS):
                     waiting.extendleft(self._finished(task, told))
             if time.monotonic() > self._swapped + SWAP_SECONDS:
@@ -163,13 +163,14 @@ class _Batch:
 
     def _do_here(self, task: Task) -> list[Task]:
         """Do a task in this process; return what is left of it."""
-        task, stack, area = self._opened(task)
-        self._at_work.append((task, stack, area))
-        return self._finished(task, work(self._settings, task, area.folder))
+        return self._finished(task, work(self._settings, task, self._opened(task)))
 
-    def _opened(self, task: Task) -> tuple[Task, ExitStack, Staging]:
+    def _opened(self, task: Task) -> Path:
+        """Return the folder of a new staging area, for a task that is at work from now on."""
         stack = ExitStack()
-        return task, stack, stack.enter_context(staging(self._settings.catalog))
+        area = stack.enter_context(staging(self._settings.catalog))
+        self._at_work.append((task, stack, area))
+        return area.folder
 
     def _finished(self, task: Task, told: Done | BaseException) -> list[Task]:
         """Take over what was done of a task; return what is left of it."""
@@ -189,7 +190,7 @@ class _Batch:
         self._ready.append((stack, area, told))
         self.report.passed_over += told.passed_over
         self._tell(task.entries[: len(task.entries) - len(told.left)])
-        return [_rest(task, told.left)] if told.left else []
+        return [replace(task, entries=told.left)] if told.left else []
 
     def _made_twice(self, task: Task, told: Done, twice: Collection[str]) -> list[Task]:
         """Take a task of which some models have the names of others of this batch: these fail, the rest is left."""
@@ -204,7 +205,7 @@ class _Batch:
         left = [*again, *told.left]
         self.report.passed_over += told.passed_over
         self._tell([entry for entry in task.entries if entry not in left])
-        return [_rest(task, left)] if left else []
+        return [replace(task, entries=left)] if left else []
 
     def _lost(self, task: Task, error: BaseException) -> list[Task]:
         """Take a task whose worker failed: the entry that it was at is a failure, the others are left."""
@@ -213,7 +214,7 @@ class _Batch:
         self._fail(task.entries[error.place], str(error))
         self._tell([task.entries[error.place]])
         left = [entry for place, entry in enumerate(task.entries) if place != error.place]
-        return [_rest(task, left)] if left else []
+        return [replace(task, entries=left)] if left else []
 
     def fail(self, entries: Sequence[Entry], message: str) -> None:
         """Count entries among the failures, none of which was begun."""
@@ -230,7 +231,3 @@ class _Batch:
             self._n_done += 1
             if self._progress:
                 self._progress(self._n_done, self._n_entries, entry.where)
-
-
-def _rest(task: Task, left: Sequence[Entry]) -> Task:
-    return Task(left, task.first, task.sky_of)
